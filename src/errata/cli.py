@@ -1,0 +1,153 @@
+"""The command line: run, check, show, list, plan. Errors are one line; a traceback needs `--debug`."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+from errata import __version__, registry
+from errata.errors import ErrataError, RecipeError
+from errata.records.types import Episode
+from errata.recipe import read
+from errata.reports import outline, show
+from errata.reports.bars import Bars
+from errata.runners import job
+from errata.store.check import check_dataset
+from errata.store.dataset import Finished
+from errata.store.reader import Dataset, open_dataset
+
+SAMPLED = 64
+"""Problems that `errata plan` looks at for their length."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    args = _parser().parse_args(arguments)
+    try:
+        return int(args.run(args))
+    except ErrataError as error:
+        if args.debug:
+            raise
+        for fault in getattr(error, "faults", ()) or (str(error),):
+            print(f"errata: {show.clean(fault)}", file=sys.stderr)
+        if args.run is _run and not isinstance(error, RecipeError):
+            print("errata: finished work is kept; the same command resumes", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nerrata: interrupted; every finished reply is kept, and the same command resumes from there", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe went away, e.g. `errata list | head`.
+        sys.stderr.close()
+        return 141
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="errata", description="Turn a language model's own mistakes into verified training data.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: object, about: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=about, description=about)
+        made.add_argument("--debug", action="store_true", help="show tracebacks")
+        made.set_defaults(run=run)
+        return made
+
+    def recipe(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("pipeline", type=Path, metavar="PIPELINE", help="a recipe, e.g. pipelines/quickstart.yaml")
+        parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change the recipe, e.g. source.with.count=100")
+        parser.add_argument("--limit", type=int, metavar="N", help="take only the first N problems")
+
+    run = command("run", _run, "Run a recipe and write a dataset version.")
+    recipe(run)
+    run.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="where datasets and journal go (out)")
+    run.add_argument("--runner", choices=("local", "ray"), default="local", help="one process, or Ray actors (local)")
+    run.add_argument("--workers", type=int, default=2, metavar="N", help="workers of the Ray runner (2)")
+    run.add_argument("--journal", type=Path, metavar="DIR", help="the journal (OUT/journal)")
+    run.add_argument("--replay", action="store_true", help="answer from the journal alone; fail on a miss")
+    check = command("check", _check, "Tell every fault of a recipe or dataset; exit 1 if there is one.")
+    check.add_argument("path", type=Path)
+    shown = command("show", _show, "Show a dataset, or one of its episodes, as text.")
+    shown.add_argument("dataset", type=Path)
+    shown.add_argument("episode", nargs="?", help="an id, or its first digits")
+    command("list", _list, "List sources, stages, engines, verifiers, corpus operations, exports and pipelines.")
+    recipe(command("plan", _plan, "Show the stages of a recipe and the requests and tokens to expect."))
+    return parser
+
+
+def _run(args: argparse.Namespace) -> int:
+    options = job.Options(
+        recipe=args.pipeline, out=args.out, changes=tuple(args.set), limit=args.limit, runner=args.runner,
+        journal=args.journal, replay=args.replay, workers=args.workers,
+    )  # fmt: skip
+    began = time.monotonic()
+    with Bars() as bars:
+        made, finished = job.run(options, bars.update)
+    if not finished.new:
+        print(f"{finished.path} is finished already and is never rewritten")
+        return 0
+    print(_summary(finished, time.monotonic() - began))
+    return 0
+
+
+def _summary(finished: Finished, seconds: float) -> str:
+    data = Dataset(finished.path, finished.manifest)
+    configs = {c: sum(splits.values()) for c, splits in finished.manifest.configs.items()}
+    parts = [f"dataset {finished.path}", show.yield_text(finished.manifest.funnel)]
+    parts.append(", ".join(f"{n:,} {config}" for config, n in configs.items()) + f" rows in {seconds:.0f} s")
+    row = next((r for c in configs if c not in ("episodes", "drops") if (r := show.first_splice(data.rows(c)))), None)
+    if row is not None:
+        parts.append(f"a spliced example ({show.TRAINED} trained, {show.MASKED} masked from the loss):\n\n{show.row_text(row)}")
+        parts.append(f"errata show {finished.path} {row.episode[:12]}")
+    return "\n\n".join(parts)
+
+
+def _check(args: argparse.Namespace) -> int:
+    if args.path.suffix in (".yaml", ".yml"):
+        read.read(args.path)
+        print(f"{args.path}: no fault found")
+        return 0
+    faults = check_dataset(args.path)
+    for fault in faults:
+        print(show.clean(fault))
+    print(f"{args.path}: {len(faults) or 'no'} fault{'s' if len(faults) != 1 else ''} found")
+    return 1 if faults else 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    data = open_dataset(args.dataset)
+    if args.episode:
+        print(show.episode_text(data.episode(args.episode)))
+    else:
+        print(show.dataset_text(data.manifest, data.rows("episodes")))
+    return 0
+
+
+def _list(args: argparse.Namespace) -> int:
+    kinds: tuple[registry.Kind, ...] = ("source", "stage", "engine", "verifier", "corpus", "export")
+    titles = {"corpus": "corpus operations"}
+    for kind in kinds:
+        print(f"{titles.get(kind, kind + 's')}:")
+        print(show.columns([(f"  {name}", c.doc) for name, c in registry.components(kind).items()]))
+    print("pipelines:")
+    found = sorted(Path("pipelines").glob("*.yaml"))
+    rows = [(f"  {path}", read.about(path)) for path in found]
+    print(show.columns(rows) if rows else "  none in ./pipelines")
+    return 0
+
+
+def _plan(args: argparse.Namespace) -> int:
+    made = job.prepare(job.Options(recipe=args.pipeline, changes=tuple(args.set), limit=args.limit))
+    lengths = [len(i.problem.text) for i in islice(made.plan.items(), SAMPLED) if isinstance(i, Episode)]
+    given = made.recipe.source.with_.get("count")
+    limits = [n for n in (given, made.recipe.limit) if isinstance(n, int)]
+    problems = min(limits) if limits else None
+    print(outline.outline(made.recipe, problems, sum(lengths) / max(1, len(lengths))))
+    print(f"\npipeline version {made.pipeline[:12]}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

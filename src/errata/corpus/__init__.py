@@ -1,0 +1,1 @@
+"""Corpus operations: the only code that sees the whole set."""

@@ -1,0 +1,1 @@
+"""Engines: anything that answers a request, behind one protocol."""

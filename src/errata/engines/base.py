@@ -1,0 +1,86 @@
+"""The one protocol of all engines: `async generate(Request) -> Reply`, n = 1, with a hashed seed.
+
+An engine that cannot answer a request raises `EngineError` (this request is lost, with its reason) or `EngineDown` (no
+request can succeed). It never returns a partial answer as a whole one: a reply cut by its length limit says so.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from errata.records.types import Finish, Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How tokens are drawn. Temperature 0 is greedy."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 512
+    stop: tuple[str, ...] = ()
+    """The reply ends before any of these texts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One conversation to continue by one reply."""
+
+    messages: tuple[Message, ...]
+    """If the last message is the assistant's, the reply continues it and does not repeat it."""
+    sampling: Sampling
+    seed: int
+    schema: str = ""
+    """JSON Schema, as canonical JSON text, that the reply must follow; empty for free text."""
+
+    @property
+    def continues(self) -> bool:
+        """Whether the reply continues the assistant's last message."""
+        return self.messages[-1].role == "assistant"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What an engine answered."""
+
+    text: str
+    finish: Finish
+    """`stop` for a whole answer, `length` for one cut by its limit, `filter` for a refusal of the server."""
+    prompt_tokens: int
+    completion_tokens: int
+    flags: tuple[str, ...] = ()
+    """What was mended or doubted, e.g. `surrogates`, `usage_missing`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """All of an engine that can change a reply; a part of every journal key and of the pipeline version."""
+
+    engine: str
+    """Name of the engine's class in the registry."""
+    version: int
+    model: str
+    revision: str
+    """Commit of the model, or digest of its files."""
+    detail: str = ""
+    """Digest of the rest: endpoint, tokenizer and chat template, engine arguments, the engine's own code."""
+    licence: str = ""
+
+
+class Engine(Protocol):
+    """What stages ask through `ctx.ask`; made from the recipe's keyword arguments without starting anything."""
+
+    @property
+    def identity(self) -> Identity:
+        """Known without asking a server or loading weights, so that a replay needs neither."""
+        ...
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """Privileged context that the engine itself brings, e.g. an oracle's `gold_steps`; usually nothing."""
+        ...
+
+    async def generate(self, request: Request) -> Reply: ...
+
+    async def close(self) -> None:
+        """Free what was started; an engine that was never asked closes without effect."""
+        ...

@@ -1,0 +1,162 @@
+"""The chat completions format: a request as bytes, and a reply read from bytes that need not be what they claim.
+
+One exchange, shortened:
+
+    {"model": "m", "messages": [{"role": "user", "content": "2 + 2 ?"}], "temperature": 1.0, "top_p": 1.0,
+     "max_tokens": 64, "seed": 7}
+    {"model": "m", "choices": [{"index": 0, "message": {"role": "assistant", "content": "4"},
+     "finish_reason": "stop"}], "usage": {"prompt_tokens": 9, "completion_tokens": 2}}
+"""
+
+import functools
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple, NoReturn
+
+from errata.engines.base import Reply, Request
+from errata.engines.retry import Fault
+from errata.records.types import Finish
+
+GOVERNED = frozenset(
+    {"model", "messages", "temperature", "top_p", "max_tokens", "seed", "stop", "n", "stream", "response_format"}
+    | {"add_generation_prompt", "continue_final_message"}
+)
+"""Fields that a request determines, and no configuration may set."""
+
+_FINISH: Mapping[str, Finish] = {
+    "stop": "stop",
+    "eos": "stop",
+    "eos_token": "stop",
+    "stop_sequence": "stop",
+    "tool_calls": "stop",
+    "length": "length",
+    "model_length": "length",
+    "max_tokens": "length",
+    "content_filter": "filter",
+}
+_UNPRINTABLE = re.compile("[\x00\ud800-\udfff]")
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+
+
+class Envelope(NamedTuple):
+    """A whole reply, and what it says of the one who made it; empty where it says nothing."""
+
+    reply: Reply
+    model: str
+    fingerprint: str
+
+
+def encode_request(request: Request, *, model: str, seed: int, extra: Mapping[str, Any]) -> bytes:
+    """The JSON body for `request`, the same bytes each time. Raises ValueError for a number that is not finite."""
+    sampling = request.sampling
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+        "seed": seed,
+    }
+    if sampling.stop:
+        body["stop"] = sampling.stop
+    if request.schema:
+        named = {"name": "reply", "strict": True, "schema": _schema(request.schema)}
+        body["response_format"] = {"type": "json_schema", "json_schema": named}
+    if request.continues:
+        body["add_generation_prompt"] = False
+        body["continue_final_message"] = True
+    if extra:
+        body.update(extra)
+    return _ENCODER.encode(body).encode()
+
+
+@functools.lru_cache(maxsize=64)
+def _schema(text: str) -> Any:
+    return json.loads(text)
+
+
+def decode_reply(content: bytes, request: Request) -> Envelope:
+    """The reply in the body of an answer 200. Raises Fault: `bad_envelope` for anything else, `empty` for no text."""
+    envelope = _object(content)
+    choices = envelope.get("choices")
+    if not isinstance(choices, list) or len(choices) != 1:
+        _bad(f"{len(choices) if isinstance(choices, list) else 'no'} choices where one was asked for")
+    choice = choices[0]
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(message, dict) or choice.get("index", 0) != 0:
+        _bad("a choice without a message")
+    reason = choice.get("finish_reason")
+    if not isinstance(reason, str) or reason not in _FINISH:
+        _bad(f"finish_reason {reason!r:.40} does not tell a whole answer from a cut one")
+    flags: list[str] = []
+    finish = _FINISH[reason]
+    used = _usage(envelope.get("usage"), flags)
+    if finish == "stop" and used[1] >= request.sampling.max_tokens:
+        finish = "length"
+        flags.append("cut_unreported")
+    if message.get("reasoning_content") or message.get("reasoning"):
+        flags.append("reasoning_dropped")
+    content_text = message.get("content")
+    if content_text is None and isinstance(message.get("refusal"), str):
+        content_text, finish = message["refusal"], "filter"
+    if content_text is not None and not isinstance(content_text, str):
+        _bad("content that is no text")
+    text = _mended(content_text or "", flags)
+    # A continuation may rightly add nothing, and an answer that was cut is reported as cut, however little is left.
+    if finish == "stop" and not request.continues and _is_empty(text):
+        raise Fault("empty", "empty", "the server answered no text")
+    model, fingerprint = envelope.get("model"), envelope.get("system_fingerprint")
+    return Envelope(
+        Reply(text=text, finish=finish, prompt_tokens=used[0], completion_tokens=used[1], flags=tuple(flags)),
+        model if isinstance(model, str) else "",
+        fingerprint if isinstance(fingerprint, str) else "",
+    )
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    try:
+        envelope = _DECODER.decode(content.decode("utf-8-sig"))
+    except RecursionError:
+        _bad("JSON nested too deeply")
+    except ValueError as error:
+        start = repr(content[:40].decode("utf-8", "replace"))
+        _bad(f"no JSON ({error}), beginning {start}" if content else "an empty body")
+    if not isinstance(envelope, dict):
+        _bad("JSON that is no object")
+    return envelope
+
+
+def _bad(what: str) -> NoReturn:
+    raise Fault("bad_envelope", "bad_envelope", f"the server answered 200 with {what}")
+
+
+def _not_finite(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_not_finite)
+
+
+def _usage(usage: Any, flags: list[str]) -> tuple[int, int]:
+    """Tokens of the prompt and of the completion; 0, flagged, where the server does not say."""
+    counts = usage if isinstance(usage, dict) else {}
+    found = (counts.get("prompt_tokens"), counts.get("completion_tokens"))
+    if not all(type(n) is int and n >= 0 for n in found):
+        flags.append("usage_missing")
+    prompt, completion = (n if type(n) is int and n >= 0 else 0 for n in found)
+    return prompt, completion
+
+
+def _mended(text: str, flags: list[str]) -> str:
+    """Text that every file format can hold: half surrogates and NUL become U+FFFD, flagged."""
+    if (text.isascii() and "\0" not in text) or not _UNPRINTABLE.search(text):
+        return text
+    flags.append("surrogates")
+    return _UNPRINTABLE.sub("\ufffd", text)
+
+
+def _is_empty(text: str) -> bool:
+    """Whether nothing is said, or nothing but thought."""
+    said = text.strip()
+    return not said or (said.startswith("<think>") and not said.partition("</think>")[2].strip())

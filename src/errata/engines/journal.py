@@ -1,0 +1,287 @@
+"""The journal: every reply is durable before it is used, and a request found in it is never sent again.
+
+A folder of append-only files, one per writing process, never rewritten. A line is one exchange:
+
+    <crc32, 8 hex digits> {"k":"<key>","q":<request>,"r":<reply>}        or ,"e":<error>} for one that failed for good
+
+The key hashes all that determined the reply (`exchange_key`). A torn or corrupted line is a miss, and is counted.
+"""
+
+import asyncio
+import json
+import os
+import time
+import zlib
+from array import array
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from errata.engines.base import Engine, Identity, Reply, Request
+from errata.errors import EngineError, ReplayMiss, StoreError
+from errata.records.ids import canonical
+
+FLUSH_SECONDS = 0.02
+"""Replies that arrive within this time share one fsync; it bounds what a crash makes the user pay for again."""
+
+LASTING = frozenset({"bad_request", "too_long", "empty", "refusal", "unsupported", "oracle_cannot"})
+"""Failures that asking again would not mend; others are asked again by the next run, unless it replays."""
+
+_HEAD = 9
+_KEY = slice(_HEAD + 6, _HEAD + 38)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One recorded exchange: a reply, or the error that ended it."""
+
+    request: dict[str, Any]
+    reply: Reply | None
+    error: tuple[str, str] | None
+
+
+def exchange_key(identity: Identity, request: Request) -> str:
+    """32 hexadecimal digits over engine, model, revision, endpoint or template, prompt, sampling, seed and schema."""
+    return _key(_identity_digest(identity), _plain(request))
+
+
+def _identity_digest(identity: Identity) -> str:
+    # The licence names terms of use; it cannot change a reply.
+    return sha256(canonical({k: v for k, v in asdict(identity).items() if k != "licence"}).encode()).hexdigest()
+
+
+def _plain(request: Request) -> dict[str, Any]:
+    s = request.sampling
+    return {
+        "messages": [[m.role, m.content] for m in request.messages],
+        "sampling": [repr(float(s.temperature)), repr(float(s.top_p)), s.max_tokens, list(s.stop)],
+        "seed": request.seed,
+        "schema": request.schema,
+    }
+
+
+def _key(identity: str, plain: dict[str, Any]) -> str:
+    return sha256((identity + canonical(plain)).encode()).hexdigest()[:32]
+
+
+def frame(payload: str) -> bytes:
+    """A line of the journal."""
+    data = payload.encode("utf-8")
+    return b"%08x %s\n" % (zlib.crc32(data), data)
+
+
+def unframe(line: bytes) -> bytes | None:
+    """The payload of a line, or None if it is torn or corrupted."""
+    if len(line) <= _KEY.stop or line[-1:] != b"\n":
+        return None
+    payload = line[_HEAD:-1]
+    return payload if line[: _HEAD - 1] == b"%08x" % zlib.crc32(payload) else None
+
+
+class Journal:
+    """The exchanges in `folder`: those of earlier runs by key, and a file of this process's own to add to.
+
+    Reading keeps 20 bytes an entry in memory; what this run adds is not indexed, since no run asks twice.
+    """
+
+    def __init__(self, folder: Path, *, writable: bool = True, flush_seconds: float = FLUSH_SECONDS) -> None:
+        self.folder, self.writable, self.flush_seconds = folder, writable, flush_seconds
+        self.corrupted = 0
+        self._files: list[Path] = []
+        self._read: dict[Path, int] = {}
+        self._keys = np.zeros(0, dtype=np.uint64)
+        self._places = np.zeros(0, dtype=np.uint64)
+        self._handles: dict[int, int] = {}
+        self._own: int | None = None
+        self._own_path: Path | None = None
+        self._pending: list[tuple[bytes, asyncio.Future[None]]] = []
+        self._flushing: asyncio.Task[None] | None = None
+        self.refresh()
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def refresh(self) -> None:
+        """Read what was added to the folder since the last look: an earlier run, or another worker."""
+        keys, places = array("Q"), array("Q")
+        for path in sorted(self.folder.glob("*.jsonl")):
+            if path == self._own_path:
+                continue
+            if path not in self._read:
+                self._files.append(path)
+                self._read[path] = 0
+            number = self._files.index(path)
+            for key, offset in self._scan(path):
+                keys.append(int(key[:16], 16))
+                places.append(number << 44 | offset)
+        if keys:
+            all_keys = np.concatenate([self._keys, np.frombuffer(keys, dtype=np.uint64)])
+            order = np.argsort(all_keys, kind="stable")
+            self._keys = all_keys[order]
+            self._places = np.concatenate([self._places, np.frombuffer(places, dtype=np.uint64)])[order]
+
+    def _scan(self, path: Path) -> Iterator[tuple[str, int]]:
+        with path.open("rb") as file:
+            file.seek(self._read[path])
+            offset = self._read[path]
+            for line in file:
+                if line[-1:] != b"\n":
+                    # A writer died within this line, or is still at it: look again at the next refresh.
+                    break
+                if unframe(line) is None:
+                    self.corrupted += 1
+                else:
+                    yield line[_KEY].decode("ascii"), offset
+                offset += len(line)
+            self._read[path] = offset
+
+    def find(self, key: str) -> Entry | None:
+        """The recorded exchange, replies before errors; None is a miss."""
+        wanted = np.uint64(int(key[:16], 16))
+        start, end = np.searchsorted(self._keys, wanted, "left"), np.searchsorted(self._keys, wanted, "right")
+        found = [e for place in self._places[start:end] if (e := self._entry(int(place), key))]
+        return min(found, key=lambda e: e.reply is None, default=None)
+
+    def _entry(self, place: int, key: str) -> Entry | None:
+        number, offset = place >> 44, place & (1 << 44) - 1
+        handle = self._handles.get(number)
+        if handle is None:
+            handle = self._handles[number] = os.open(self._files[number], os.O_RDONLY)
+        line = b""
+        while not line.endswith(b"\n"):
+            piece = os.pread(handle, 8192, offset + len(line))
+            if not piece:
+                break
+            end = piece.find(b"\n")
+            line += piece if end < 0 else piece[: end + 1]
+        payload = unframe(line)
+        if payload is None:
+            self.corrupted += 1
+            return None
+        data = json.loads(payload)
+        if data["k"] != key:
+            return None
+        reply = data.get("r")
+        made = Reply(text=reply[0], finish=reply[1], prompt_tokens=reply[2], completion_tokens=reply[3], flags=tuple(reply[4])) if reply else None
+        error = data.get("e")
+        return Entry(data["q"], made, (error[0], error[1]) if error else None)
+
+    async def add(self, key: str, plain: dict[str, Any], reply: Reply | None, error: EngineError | None = None) -> None:
+        """Record an exchange; returns when it is on disk."""
+        if reply is not None:
+            end = ',"r":' + canonical([reply.text, reply.finish, reply.prompt_tokens, reply.completion_tokens, list(reply.flags)])
+        else:
+            end = ',"e":' + canonical([error.code, str(error)] if error else ["", ""])
+        line = frame(f'{{"k":"{key}","q":{canonical(plain)}{end}}}')
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._pending.append((line, done))
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush())
+        await done
+
+    async def _flush(self) -> None:
+        """Write what is pending, again and again until nothing is; one fsync serves all that waited."""
+        try:
+            while self._pending:
+                await asyncio.sleep(self.flush_seconds)
+                batch, self._pending = self._pending, []
+                try:
+                    await asyncio.to_thread(self._write, b"".join(line for line, _ in batch))
+                except OSError as error:
+                    failure = StoreError(
+                        f"the journal in {self.folder} cannot be written ({error.strerror or error}): "
+                        "mend that (free space?) and run the same command again; finished work is kept"
+                    )
+                    for _, done in batch:
+                        if not done.done():
+                            done.set_exception(failure)
+                else:
+                    for _, done in batch:
+                        if not done.done():
+                            done.set_result(None)
+        finally:
+            self._flushing = None
+
+    def _write(self, data: bytes) -> None:
+        if self._own is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._own_path = self.folder / f"{time.time_ns():020d}-{os.getpid()}.jsonl"
+            self._own = os.open(self._own_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+            folder = os.open(self.folder, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._own, view) :]
+        os.fsync(self._own)
+
+    async def close(self) -> None:
+        """Write what is pending and let go of the files."""
+        while self._flushing is not None:
+            await asyncio.shield(self._flushing)
+        for handle in (*self._handles.values(), *([self._own] if self._own is not None else [])):
+            os.close(handle)
+        self._handles.clear()
+        self._own = None
+
+
+class Journaled:
+    """An engine behind the journal. With `replay` nothing is ever asked: what the journal lacks is an error."""
+
+    def __init__(self, engine: Engine, journal: Journal, *, replay: bool = False) -> None:
+        self.engine, self.journal, self.replay = engine, journal, replay
+        self.identity = engine.identity
+        self.seen = engine.seen
+        self.hits = self.asked = self.prompt_tokens = self.completion_tokens = 0
+        self._digest = _identity_digest(self.identity)
+        self._running: dict[str, asyncio.Future[Reply]] = {}
+
+    async def generate(self, request: Request) -> tuple[str, Reply]:
+        """(journal key, reply); raises as the engine did, also from the journal."""
+        plain = _plain(request)
+        key = _key(self._digest, plain)
+        entry = self.journal.find(key) if len(self.journal) else None
+        if entry is not None and entry.reply is not None:
+            self.hits += 1
+            return key, entry.reply
+        if entry is not None and entry.error is not None and (self.replay or entry.error[0] in LASTING):
+            self.hits += 1
+            raise EngineError(*entry.error)
+        if self.replay:
+            raise ReplayMiss(
+                f"the journal in {self.journal.folder} holds no reply of {self.identity.model} to this request; "
+                "it is another recipe's or is incomplete: run without --replay to ask the engine"
+            )
+        if key in self._running:
+            return key, await asyncio.shield(self._running[key])
+        return key, await self._ask(key, plain, request)
+
+    async def _ask(self, key: str, plain: dict[str, Any], request: Request) -> Reply:
+        future = self._running[key] = asyncio.get_running_loop().create_future()
+        # Most replies have no second reader; an error that nobody else awaits is no warning.
+        future.add_done_callback(lambda f: f.cancelled() or f.exception())
+        try:
+            self.asked += 1
+            reply = await self.engine.generate(request)
+            await self.journal.add(key, plain, reply)
+            self.prompt_tokens += reply.prompt_tokens
+            self.completion_tokens += reply.completion_tokens
+        except BaseException as error:
+            if isinstance(error, EngineError):
+                await self.journal.add(key, plain, None, error)
+            if isinstance(error, asyncio.CancelledError):
+                future.cancel()
+            else:
+                future.set_exception(error)
+            raise
+        else:
+            future.set_result(reply)
+            return reply
+        finally:
+            del self._running[key]

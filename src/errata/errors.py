@@ -1,0 +1,62 @@
+"""Every error that errata raises on purpose, named by the boundary where it arises.
+
+    ErrataError
+    +-- RecipeError        a recipe, a --set or a component's parameter is wrong
+    +-- SourceError        problems cannot be read
+    +-- EngineError        one request failed for good; its episode is quarantined with `code`
+    +-- EngineDown         no request can succeed (wrong key, dead server); the run stops and can be resumed
+    |   +-- ReplayMiss     the journal holds no reply to this request
+    +-- StoreError         parts, journal, manifest or dataset cannot be written or trusted
+    +-- ExportError        a row cannot be expressed as asked
+    +-- MissingExtra       an optional package is needed
+
+A message is one line that says what was tried, what exists and what to do. Code of users (stages, verifiers) raises
+plain Python errors; the runner quarantines the episode with the type of the error as its reason.
+"""
+
+
+class ErrataError(Exception):
+    """Anything that a user can mend; printed as one line, without a traceback."""
+
+
+class RecipeError(ErrataError):
+    """A recipe that cannot run. `faults` holds every fault found, one line each."""
+
+    def __init__(self, *faults: str) -> None:
+        self.faults = faults
+        super().__init__("; ".join(faults))
+
+
+class SourceError(ErrataError):
+    """Problems that cannot be read: a missing file, an unknown column."""
+
+
+class EngineError(ErrataError):
+    """A request that failed for good. `code` is the reason written to the drops table, e.g. `engine_5xx`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+class EngineDown(ErrataError):
+    """No request can succeed until the user acts. The run stops at once and resumes from the journal."""
+
+
+class ReplayMiss(EngineDown):
+    """A request that the journal does not answer, in a run that may ask no engine."""
+
+
+class StoreError(ErrataError):
+    """Files that cannot be written, or whose content is not what was written."""
+
+
+class ExportError(ErrataError):
+    """A row that a format or tokenizer cannot express exactly; never exported approximately."""
+
+
+class MissingExtra(ErrataError):
+    """An optional package is not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(f'{purpose} needs {package}, which is not installed: pip install "errata[{extra}]"')

@@ -1,0 +1,1 @@
+"""Exports: projections of episodes onto the rows that trainers load."""

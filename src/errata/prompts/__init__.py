@@ -1,0 +1,151 @@
+"""Prompts are files: a list of messages whose contents are Jinja2 templates, and how to read the reply.
+
+    messages:
+      - use: problem                      # the problem's own messages
+      - {role: assistant, content: "{{ attempt.text }}"}
+      - {role: user, content: "Find the first wrong step"}
+    read: {error: 'Step (\\d+) is wrong', no_error: 'Every step is right', base: 1}
+
+Each content is rendered by itself in a sandbox, so that no text of a problem can forge a message. A template sees the
+problem, the attempt, the critique and the sample's index; privileged context exists in it only where the stage was told
+to show it, and naming anything else is an error.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from errata.errors import RecipeError
+from errata.records.ids import canonical
+from errata.records.types import Attempt, Critique, Message, Problem
+
+FILES = Path(__file__).parent / "files"
+_ROLES = ("system", "user", "assistant")
+_ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+_ENVIRONMENT.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "sort_keys": True}
+
+
+class Location(NamedTuple):
+    """What a reply says of the first error: `found` is error, no_error or unknown; `step` is 0-based."""
+
+    found: str
+    step: int | None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a reply tells the first wrong step: by patterns in text, or by a key of its JSON."""
+
+    error: str = ""
+    no_error: str = ""
+    base: int = 1
+    key: str = ""
+    """Property of a JSON reply that holds the step; a number below `base` says that there is no error."""
+
+    def __call__(self, text: str) -> Location:
+        step = self._number(text)
+        if step is not None:
+            return Location("error", step) if step >= 0 else Location("no_error", None)
+        if self.no_error and re.search(self.no_error, text):
+            return Location("no_error", None)
+        return Location("unknown", None)
+
+    def _number(self, text: str) -> int | None:
+        if self.key:
+            try:
+                value = json.loads(text)[self.key]
+            except (ValueError, KeyError, TypeError, RecursionError):
+                return None
+            return value - self.base if isinstance(value, int) and not isinstance(value, bool) else None
+        found = re.search(self.error, text) if self.error else None
+        if found is None or len(found[1]) > 6:
+            return None
+        # A text names a step from its base upwards; step 0 of a 1-based prompt is no answer.
+        step = int(found[1]) - self.base
+        return step if step >= 0 else None
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt file, compiled."""
+
+    name: str
+    digest: str
+    parts: tuple[tuple[str, Template | None], ...]
+    """(role, template) in order; a part without template stands for the problem's own messages."""
+    reading: Reading
+    schema: str
+    """JSON Schema that the reply must follow, as canonical JSON; empty for free text."""
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}@{self.digest[:12]}"
+
+    def render(
+        self,
+        problem: Problem,
+        attempt: Attempt | None = None,
+        critique: Critique | None = None,
+        *,
+        index: int = 0,
+        shown: Mapping[str, Any] | None = None,
+    ) -> tuple[Message, ...]:
+        """The messages to send; `shown` holds the privileged context that the stage declares."""
+        values = {"problem": {"text": problem.text, "domain": problem.domain}, "index": index, **(shown or {})}
+        if attempt is not None:
+            values["attempt"] = {"text": attempt.text, "final_text": attempt.final_text, "steps": [s.text for s in attempt.steps]}
+        if critique is not None:
+            values["critique"] = {"text": critique.text, "first_error": critique.first_error, "verdict": critique.verdict}
+        messages: list[Message] = []
+        for role, template in self.parts:
+            if template is None:
+                messages += problem.messages
+                continue
+            try:
+                messages.append(Message(role=role, content=template.render(values)))  # type: ignore[arg-type]
+            except TemplateError as error:
+                raise RecipeError(f"prompt {self.name}: {error}; a template sees {', '.join(sorted(values))}") from error
+        return tuple(messages)
+
+
+def load(name: str, folder: Path | None = None) -> Prompt:
+    """The prompt called `name`: one of errata's own, or a .yaml file beside the recipe in `folder`."""
+    path = (folder or Path()) / name if name.endswith((".yaml", ".yml")) else FILES / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in FILES.glob("*.yaml")))
+        raise RecipeError(f"there is no prompt {name!r}: errata has {known}; or name a .yaml file beside the recipe")
+    return _compile(name, path.read_bytes())
+
+
+@lru_cache(maxsize=256)
+def _compile(name: str, content: bytes) -> Prompt:
+    try:
+        data = yaml.safe_load(content)
+        parts = tuple(_part(m) for m in data["messages"])
+        reading = Reading(**data.get("read", {}))
+        unknown = set(data) - {"messages", "read", "schema"}
+        if unknown:
+            raise ValueError(f"unknown keys {', '.join(sorted(unknown))}")
+        for pattern in (reading.error, reading.no_error):
+            re.compile(pattern)
+    except (yaml.YAMLError, TemplateError, ValueError, KeyError, TypeError, re.error) as error:
+        raise RecipeError(f"prompt {name}: {error}; it needs messages (role, content or use: problem), read and schema are optional") from error
+    schema = canonical(data["schema"]) if "schema" in data else ""
+    return Prompt(Path(name).stem, hashlib.sha256(content).hexdigest(), parts, reading, schema)
+
+
+def _part(message: Mapping[str, Any]) -> tuple[str, Template | None]:
+    if message == {"use": "problem"}:
+        return "", None
+    if set(message) != {"role", "content"} or message["role"] not in _ROLES:
+        raise ValueError(f"a message is {{use: problem}} or has a role ({', '.join(_ROLES)}) and a content")
+    return message["role"], _ENVIRONMENT.from_string(message["content"])

@@ -1,0 +1,1 @@
+"""Recipes: one YAML file, read, checked, filled in and hashed."""

@@ -1,0 +1,260 @@
+"""Read a recipe: YAML, `--set` changes, the schema, then every component and name it mentions. All faults at once."""
+
+import dataclasses
+import difflib
+import inspect
+import json
+import re
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+
+from errata import prompts, registry
+from errata.errors import ErrataError, RecipeError
+from errata.records.schema import record_schema
+from errata.recipe.graph import order
+from errata.recipe.spec import EngineSpec, ExportSpec, Recipe, SamplingSpec, StepSpec, Use
+from errata.registry import Component, Kind
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of a recipe's structure; the parameters of components are checked against their own."""
+    made = record_schema(Recipe)
+    names = {"type": "string", "pattern": f"^{NAME.pattern}$"}
+    made["properties"] |= {"name": names, "version": {"type": ["string", "number"]}}
+    made["properties"]["concurrency"] = made["properties"]["part_size"] = {"type": "integer", "minimum": 1}
+    made["properties"]["exports"]["minItems"] = 1
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "errata recipe", **made}
+
+
+def read(path: Path, changes: Sequence[str] = ()) -> Recipe:
+    """The recipe in `path` with `--set` changes, all defaults filled in. Raises RecipeError with every fault found."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RecipeError(_no_file(path, error)) from error
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path.name} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise RecipeError(f"{path.name} holds no recipe: a mapping with name, version, source, stages, exports is needed")
+    for change in changes:
+        _apply(data, change)
+    faults = _structure(data)
+    if faults:
+        raise RecipeError(*faults)
+    recipe = _build(data)
+    faults = _names(recipe)
+    recipe, more = _components(recipe, path.parent)
+    faults += more
+    if faults:
+        raise RecipeError(*faults)
+    return recipe
+
+
+def _no_file(path: Path, error: OSError) -> str:
+    folder = path.parent if path.parent.is_dir() else Path()
+    near = sorted(str(p) for p in folder.glob("*.yaml"))
+    exists = f"there are {', '.join(near)}" if near else f"{folder} holds no .yaml file"
+    return f"cannot read {path} ({error.strerror}): {exists}"
+
+
+def _apply(data: dict[str, Any], change: str) -> None:
+    """Carry out one `path=value`; items of a list are named by their `name` or `use`, or counted from 0."""
+    path, equals, text = change.partition("=")
+    if not equals:
+        raise RecipeError(f"--set {change}: write path=value, e.g. source.with.count=100")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"--set {change}: the value is not YAML") from error
+    here: Any = data
+    *parents, last = path.split(".")
+    for i, key in enumerate(parents):
+        here = _child(here, key, ".".join(parents[: i + 1]), create=True)
+    if isinstance(here, list):
+        here[_position(here, last, path)] = value
+    elif isinstance(here, dict):
+        here[last] = value
+    else:
+        raise RecipeError(f"--set {change}: {'.'.join(parents)} is {here!r} and has no parts")
+
+
+def _child(here: Any, key: str, path: str, *, create: bool) -> Any:
+    if isinstance(here, list):
+        return here[_position(here, key, path)]
+    if isinstance(here, dict):
+        if key not in here and create:
+            here[key] = {}
+        return here[key]
+    raise RecipeError(f"--set {path}: {here!r} has no parts")
+
+
+def _position(items: list[Any], key: str, path: str) -> int:
+    names = [i.get("name") or i.get("use") if isinstance(i, dict) else str(i) for i in items]
+    if key in names:
+        return names.index(key)
+    if key.isdigit() and int(key) < len(items):
+        return int(key)
+    raise RecipeError(f"--set {path}: there is no {key!r}; there are {', '.join(str(n) for n in names)}")
+
+
+def _structure(data: dict[str, Any]) -> list[str]:
+    return _faults(schema(), data, "")
+
+
+def _faults(rules: Mapping[str, Any], data: Any, where: str) -> list[str]:
+    """One line for each way in which `data` breaks the schema."""
+    found = []
+    errors = sorted(Draft202012Validator(dict(rules)).iter_errors(_plain(data)), key=lambda e: list(map(str, e.absolute_path)))
+    for error in errors:
+        place = ".".join(x for x in (where, *map(str, error.absolute_path)) if x) or "the recipe"
+        if error.validator == "additionalProperties":
+            known = sorted(error.schema.get("properties", {}))
+            for key in sorted(set(error.instance) - set(known)):
+                near = difflib.get_close_matches(key, known, 1)
+                found.append(f"{place}: unknown key {key!r}" + (f", did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"))
+        elif error.validator == "required":
+            missing = [k for k in error.validator_value if k not in error.instance]
+            found += [f"{place}: {key!r} is missing" for key in missing if f"'{key}'" in error.message]
+        else:
+            found.append(f"{place}: {error.message}")
+    return found
+
+
+def _plain(data: Any) -> Any:
+    """As JSON would give it back: tuples as lists, keys as text."""
+    return json.loads(json.dumps(data, default=str))
+
+
+def _use(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {"use": data["use"], "with_": dict(data.get("with") or {})}
+
+
+def _build(data: dict[str, Any]) -> Recipe:
+    """The typed recipe; its structure is known to be right."""
+    plain = {k: v for k, v in data.items() if k not in ("source", "engines", "stages", "corpus", "exports")}
+    plain["version"] = str(plain["version"])
+    engines = {}
+    for role, e in (data.get("engines") or {}).items():
+        sampling = dict(e.get("sampling") or {})
+        if "stop" in sampling:
+            sampling["stop"] = tuple(sampling["stop"])
+        engines[role] = EngineSpec(
+            **_use(e), system=e.get("system", ""), sampling=SamplingSpec(**sampling), schema=dict(e.get("schema") or {})
+        )
+    steps = tuple(
+        StepSpec(
+            **_use(s), name=s.get("name") or Path(s["use"]).name.rpartition(":")[2],
+            after=tuple(s["after"]) if s.get("after") is not None else None,
+        )
+        for s in data.get("stages") or ()
+    )  # fmt: skip
+    exports = tuple(ExportSpec(**_use(e), name=e.get("name") or e["use"].rpartition(":")[2]) for e in data["exports"])
+    return Recipe(
+        **plain, source=Use(**_use(data["source"])), engines=engines, stages=steps,
+        corpus=tuple(Use(**_use(c)) for c in data.get("corpus") or ()), exports=exports,
+    )  # fmt: skip
+
+
+def _names(recipe: Recipe) -> list[str]:
+    faults = []
+    steps, exports = [s.name for s in recipe.stages], [e.name for e in recipe.exports]
+    for what, names in (("stages", steps), ("exports", exports)):
+        faults += [f"{what}: two are called {n!r}; give one a name of its own" for n in sorted({n for n in names if names.count(n) > 1})]
+        faults += [f"{what}: the name {n!r} may hold letters, digits, '.', '_' and '-' alone" for n in names if not NAME.fullmatch(n)]
+    reserved = {"source", "episodes", "drops"} & {*steps, *exports}
+    faults += [f"the name {n!r} is errata's own; take another" for n in sorted(reserved)]
+    return faults or order(recipe)[1]
+
+
+def _components(recipe: Recipe, folder: Path) -> tuple[Recipe, list[str]]:
+    """Every component found, its parameters checked and its defaults filled in."""
+    faults: list[str] = []
+
+    def fill(kind: Kind, use: Use, where: str) -> Any:
+        try:
+            component = registry.find(kind, use.use, folder)
+        except ErrataError as error:
+            faults.append(f"{where}: {error}")
+            return use
+        faults.extend(_faults(parameters(component), use.with_, f"{where}.with"))
+        filled = {**component.defaults, **_tuples(component, use.with_)}
+        faults.extend(_mentions(recipe, component, filled, where, folder))
+        return dataclasses.replace(use, with_=filled)
+
+    source = fill("source", recipe.source, "source")
+    engines = {role: fill("engine", e, f"engines.{role}") for role, e in recipe.engines.items()}
+    steps = tuple(fill("stage", s, f"stages.{s.name}") for s in recipe.stages)
+    corpus = tuple(fill("corpus", c, f"corpus.{c.use}") for c in recipe.corpus)
+    exports = tuple(fill("export", e, f"exports.{e.name}") for e in recipe.exports)
+    return dataclasses.replace(recipe, source=source, engines=engines, stages=steps, corpus=corpus, exports=exports), faults
+
+
+def parameters(component: Component) -> dict[str, Any]:
+    """The schema of what a recipe may set; `stage` of an export is its name and is given by the runner."""
+    made = component.schema
+    if component.kind == "export":
+        made["properties"] = {k: v for k, v in made["properties"].items() if k != "stage"}
+        made["required"] = [k for k in made["required"] if k != "stage"]
+    return made
+
+
+def _tuples(component: Component, given: Mapping[str, Any]) -> dict[str, Any]:
+    """YAML lists as the tuples that the parameters ask for."""
+    made = {}
+    for name, value in given.items():
+        parameter = component.parameters.get(name)
+        wants = component.hints.get(name) if parameter is not None and parameter.kind is inspect.Parameter.KEYWORD_ONLY else None
+        made[name] = tuple(value) if isinstance(value, list) and typing.get_origin(wants) is tuple else value
+    return made
+
+
+def _mentions(recipe: Recipe, component: Component, filled: Mapping[str, Any], where: str, folder: Path) -> list[str]:
+    """Faults in the roles, steps and prompts that a component's parameters name."""
+    faults = []
+    steps = {"source", *(s.name for s in recipe.stages)}
+    for name, hint in component.hints.items():
+        meaning, values = _meaning(hint), filled.get(name)
+        for value in values if isinstance(values, tuple) else (values,):
+            if not value or not isinstance(value, str):
+                continue
+            if meaning == "role" and value not in recipe.engines and _asks(component, filled):
+                faults.append(f"{where}.with.{name}: no engine plays {value!r}; engines has {', '.join(recipe.engines) or 'none'}")
+            elif meaning == "step name" and value not in steps:
+                faults.append(f"{where}.with.{name}: there is no step {value!r}; there are {', '.join(sorted(steps))}")
+            elif meaning == "prompt name" and _asks(component, filled):
+                try:
+                    prompts.load(value, folder)
+                except RecipeError as error:
+                    faults.append(f"{where}.with.{name}: {error}")
+    return faults
+
+
+def _asks(component: Component, filled: Mapping[str, Any]) -> bool:
+    """Whether a stage asks an engine with this configuration; locating by gold steps asks none."""
+    return not (component.kind == "stage" and component.name == "locate" and filled.get("method") == "gold")
+
+
+def _meaning(hint: Any) -> str | None:
+    if typing.get_origin(hint) is typing.Annotated:
+        return str(typing.get_args(hint)[1])
+    if typing.get_origin(hint) is tuple:
+        return _meaning(typing.get_args(hint)[0])
+    return None
+
+
+def about(path: Path) -> str:
+    """The first line of what a recipe says of itself; empty for a file that is none."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return str(data.get("about", "")).strip().split("\n", 1)[0]
+    except (OSError, yaml.YAMLError, AttributeError):
+        return ""

@@ -1,0 +1,82 @@
+"""A recipe as types: what one YAML file in `pipelines/` may say."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Use:
+    """A component and its configuration."""
+
+    use: str
+    """Its name, or `file.py:function` beside the recipe."""
+    with_: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingSpec:
+    """How an engine's tokens are drawn."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 512
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSpec(Use):
+    """The engine that plays a role."""
+
+    system: str = ""
+    """A system message put before every request's."""
+    sampling: SamplingSpec = field(default_factory=SamplingSpec)
+    schema: Mapping[str, Any] = field(default_factory=dict)
+    """JSON Schema of every reply, where the prompt brings none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepSpec(Use):
+    """A stage of the DAG. Steps run in order unless `after` names others."""
+
+    name: str = ""
+    """Empty: the component's own name."""
+    after: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSpec(Use):
+    """A config of the dataset."""
+
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One pipeline."""
+
+    name: str
+    version: str
+    about: str = ""
+    """What it makes and after which method."""
+    method: str = ""
+    """The paper or specification that it follows."""
+    licence: str = ""
+    """Licence of the dataset."""
+    seed: int = 0
+    limit: int | None = None
+    """Take only the first episodes of the source."""
+    source: Use
+    engines: Mapping[str, EngineSpec] = field(default_factory=dict)
+    """By role."""
+    stages: tuple[StepSpec, ...] = ()
+    corpus: tuple[Use, ...] = ()
+    exports: tuple[ExportSpec, ...]
+    concurrency: int = 512
+    """Episodes in flight; changes no row."""
+    part_size: int = 256
+    """Problems in a part, the unit of commit; changes no row."""
+
+
+NOT_IN_VERSION = ("concurrency", "part_size")
+"""Fields that change how a run goes and none of its rows."""

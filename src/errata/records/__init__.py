@@ -1,0 +1,1 @@
+"""Records: what flows through a run and what is written to disk."""

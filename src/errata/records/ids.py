@@ -1,0 +1,24 @@
+"""Ids and seeds are hashes over named coordinates: never sums, never order.
+
+`seed + i` gives neighbouring seeds the same samples, and a counter makes a row depend on what ran before it. A hash of
+the coordinates (run seed, problem, stage, branch, k) gives the same row alone or in a batch, first or after a crash.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces; equal values give equal text. Floats must be finite."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def digest(**coordinates: Any) -> str:
+    """A 128-bit id as 32 hexadecimal digits."""
+    return hashlib.sha256(canonical(coordinates).encode()).hexdigest()[:32]
+
+
+def seed(**coordinates: Any) -> int:
+    """A seed of 63 bits, which every engine's signed integer can hold."""
+    return int.from_bytes(hashlib.sha256(canonical(coordinates).encode()).digest()[:8], "big") >> 1

@@ -1,0 +1,322 @@
+"""The records: frozen, typed and append-only. A stage returns new ones; none is ever edited.
+
+Lists are tuples, absence is None, free-form data is confined to `Problem.meta`. Every index is 0-based. The Arrow
+schemas and the JSON Schemas in `schemas/` are derived from these types.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
+
+T = TypeVar("T")
+
+FORMAT_VERSION = 1
+"""Raised when a stored record changes its fields or their meaning."""
+
+Outcome = Literal["pass", "fail", "unknown"]
+StepRole = Literal[
+    "reasoning", "action", "observation", "reflection", "correction", "critique", "answer", "marker", "feedback"
+]
+StepSource = Literal["student", "teacher", "injector", "environment", "template", "rollout"]
+AttemptKind = Literal["sampled", "forked", "injected", "revised", "spliced", "expert", "search", "rollout"]
+Finish = Literal["stop", "length", "filter"]
+Transition = Literal["wrong_to_right", "right_to_right", "right_to_wrong", "wrong_to_wrong", "none"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """A task with a way to check answers."""
+
+    id: str
+    messages: tuple[Message, ...]
+    """The prompt; usually one user turn."""
+    verifier: str
+    """Name of the verifier that judges attempts at this problem."""
+    answer: str | None = None
+    """The reference answer: privileged."""
+    solution: tuple[str, ...] = ()
+    """Gold steps, the answer last: privileged. Empty where there are none."""
+    domain: str = ""
+    split: str = "train"
+    source: str = ""
+    licence: str = ""
+    origin: str = ""
+    """Where the problem came from, e.g. the file's name and line."""
+    meta: str = "{}"
+    """Free-form JSON. Verifiers may read it, stages may not."""
+
+    @property
+    def text(self) -> str:
+        """The prompt as one text."""
+        return "\n\n".join(m.content for m in self.messages)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A piece of an attempt. The texts of an attempt's steps, joined, are its text, character for character."""
+
+    text: str
+    role: StepRole = "reasoning"
+    source: StepSource = "student"
+    train: bool = True
+    """Whether the loss covers this step."""
+    weight: float = 1.0
+    turn: int = 0
+    """Turn of the conversation that the step belongs to: even turns are the assistant's, odd ones the user's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Injection:
+    """What was changed to make an error on purpose."""
+
+    kind: str
+    step: int
+    original: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """The exchange with an engine that made an artefact; `key` finds it in the journal."""
+
+    role: str
+    engine: str
+    model: str
+    revision: str
+    key: str
+    seed: int
+    temperature: float
+    top_p: float
+    max_tokens: int
+    template: str
+    """Name and digest of the prompt file, or empty where the problem's own messages were sent."""
+    prompt_tokens: int
+    completion_tokens: int
+    finish: Finish
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try at the problem: sampled, forked from a prefix, injected, revised or spliced."""
+
+    id: str
+    stage: str
+    """Name of the recipe's step that made it."""
+    index: int
+    """Number among the attempts that the stage made from the same parent, from 0."""
+    kind: AttemptKind
+    steps: tuple[Step, ...]
+    parent: str | None = None
+    """The attempt that this one revises, forks or splices."""
+    other: str | None = None
+    """For a splice: the attempt that the correction was taken from."""
+    fork_step: int | None = None
+    """First step that differs from the parent."""
+    critique: str | None = None
+    """The critique that its maker saw."""
+    style: str = ""
+    """How a splice joins its parts."""
+    complete: bool = True
+    """False if the answer was cut by its length limit: it is never taken for a whole one."""
+    injection: Injection | None = None
+    call: Call | None = None
+    seen: tuple[str, ...] = ()
+    """Privileged context that its maker saw: reference answer, gold_steps, first_error, ..."""
+
+    @property
+    def text(self) -> str:
+        """The text of all steps, turns and all."""
+        return "".join(s.text for s in self.steps)
+
+    @property
+    def final_text(self) -> str:
+        """The text of the last turn: what a verifier judges."""
+        last = max((s.turn for s in self.steps), default=0)
+        return "".join(s.text for s in self.steps if s.turn == last)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Critique:
+    """What somebody says of an attempt, and where the attempt first goes wrong."""
+
+    id: str
+    attempt: str
+    stage: str
+    index: int
+    source: Literal["gold", "forks", "judge", "teacher", "label"]
+    verdict: Literal["error", "no_error", "unknown"]
+    """`no_error` is an answer; `unknown` means that no answer could be read or found."""
+    first_error: int | None = None
+    """Index of the first wrong step; equal to the number of steps where the attempt stops too early."""
+    text: str = ""
+    call: Call | None = None
+    seen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One named part of a verdict."""
+
+    name: str
+    outcome: Outcome
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a verifier or filter says of an attempt or critique. Unknown is never wrong."""
+
+    target: str
+    stage: str
+    verifier: str
+    version: int
+    outcome: Outcome
+    score: float | None = None
+    checks: tuple[Check, ...] = ()
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A measured number about an attempt or critique."""
+
+    target: str
+    stage: str
+    name: str
+    value: float
+    n: int
+    """Samples behind the value."""
+    step: int | None = None
+    engine: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drop:
+    """Something that went no further, and why. Nothing is dropped without one."""
+
+    episode: str
+    stage: str
+    code: str
+    kind: Literal["filtered", "quarantined"]
+    """Filtered by a rule, or quarantined because something failed."""
+    target: str
+    """The episode itself, or the attempt, critique or row that was dropped."""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Additions:
+    """What a stage gives back: new records, and drops. A drop whose target is the episode ends it."""
+
+    attempts: tuple[Attempt, ...] = ()
+    critiques: tuple[Critique, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    estimates: tuple[Estimate, ...] = ()
+    drops: tuple[Drop, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Episode:
+    """One problem and everything that happened to it."""
+
+    problem: Problem
+    attempts: tuple[Attempt, ...] = ()
+    critiques: tuple[Critique, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    estimates: tuple[Estimate, ...] = ()
+
+    @property
+    def id(self) -> str:
+        return self.problem.id
+
+    def add(self, new: Additions) -> "Episode":
+        """This episode and `new`, in an order that depends on names alone, so that branches merge in any order."""
+        return replace(
+            self,
+            attempts=_union(self.attempts, new.attempts, lambda a: (a.stage, a.parent or "", a.index, a.id)),
+            critiques=_union(self.critiques, new.critiques, lambda c: (c.stage, c.attempt, c.index, c.id)),
+            verdicts=_union(self.verdicts, new.verdicts, lambda v: (v.stage, v.target, v.verifier)),
+            estimates=_union(self.estimates, new.estimates, lambda e: (e.stage, e.target, e.name, -1 if e.step is None else e.step)),
+        )
+
+    def attempt(self, id: str) -> Attempt:
+        return next(a for a in self.attempts if a.id == id)
+
+    def outcome(self, target: str, verifier: str | None = None) -> Outcome:
+        """What `verifier` (by default the problem's own) says of `target`; unknown where it has not been asked."""
+        wanted = verifier or self.problem.verifier
+        return next((v.outcome for v in self.verdicts if v.target == target and v.verifier == wanted), "unknown")
+
+
+def _union(old: tuple[T, ...], new: tuple[T, ...], key: Callable[[T], tuple[Any, ...]]) -> tuple[T, ...]:
+    if not new:
+        return old
+    merged = {key(x): x for x in old}
+    for x in new:
+        if merged.setdefault(key(x), x) != x:
+            raise ValueError(f"two different records share the coordinates {key(x)}: records are never edited")
+    return tuple(merged[k] for k in sorted(merged))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A stretch of one message of a row: its role in the correction, and whether the loss covers it."""
+
+    message: int
+    start: int
+    """First character, 0-based."""
+    end: int
+    """One past the last character."""
+    role: StepRole
+    train: bool
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    name: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SftRow:
+    """A conversation to imitate. Spans cover every character of every assistant message, and nothing else."""
+
+    id: str
+    episode: str
+    split: str
+    messages: tuple[Message, ...]
+    spans: tuple[Span, ...]
+    transition: Transition
+    style: str
+    lineage: tuple[str, ...]
+    """Ids of the attempts and critiques that the row was made from."""
+    seen: tuple[str, ...] = ()
+    """Privileged context seen by the makers of anything in the row."""
+    metrics: tuple[Metric, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DpoRow:
+    """A preference between two replies to one prompt."""
+
+    id: str
+    episode: str
+    split: str
+    prompt: tuple[Message, ...]
+    chosen: tuple[Message, ...]
+    rejected: tuple[Message, ...]
+    transition: Transition
+    rule: str
+    lineage: tuple[str, ...]
+    chosen_outcome: Outcome
+    rejected_outcome: Outcome
+    seen: tuple[str, ...] = ()
+    metrics: tuple[Metric, ...] = ()

@@ -1,0 +1,95 @@
+"""Metrics that are counts over episodes: added up part by part, turned into `metrics.json` at the end."""
+
+from collections import Counter
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+from errata.records.types import Episode
+
+
+def measure(episode: Episode) -> Counter[str]:
+    """What one episode adds to the counts; keys are tab-separated coordinates."""
+    found: Counter[str] = Counter()
+    by_target: dict[str, dict[str, str]] = {}
+    for v in episode.verdicts:
+        by_target.setdefault(v.target, {})[v.verifier] = v.outcome
+    for verdicts in by_target.values():
+        if "label" in verdicts:
+            for verifier, outcome in verdicts.items():
+                if verifier not in ("label", "filter"):
+                    found[f"agreement\t{verifier}\tlabel\t{outcome}\t{verdicts['label']}"] += 1
+    places: dict[str, dict[str, str]] = {}
+    for c in episode.critiques:
+        said = str(c.first_error) if c.verdict == "error" else c.verdict
+        places.setdefault(c.attempt, {}).setdefault(c.source, said)
+    for located in places.values():
+        for a, b in combinations(sorted(located), 2):
+            known = "unknown" not in (located[a], located[b])
+            found[f"location\t{a}\t{b}\t{('different', 'same')[located[a] == located[b]] if known else 'unknown'}"] += 1
+    attempts = {a.id: a for a in episode.attempts}
+    for a in episode.attempts:
+        outcome = episode.outcome(a.id)
+        found[f"outcome\t{a.stage}\t{outcome}"] += 1
+        if a.kind == "revised" and a.parent:
+            found[f"transition\t{a.stage}\t{episode.outcome(a.parent)}\t{outcome}"] += 1
+        if a.kind == "spliced" and a.fork_step is not None and a.parent:
+            tenth = min(9, 10 * a.fork_step // max(1, len(attempts[a.parent].steps)))
+            found[f"first_error\t{a.stage}\t{tenth}"] += 1
+    return found
+
+
+def summarise(counts: Mapping[str, int], rows: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    """`metrics.json` from the added counts; `rows` holds transitions of exported rows by config."""
+    agreement: dict[tuple[str, str], Counter[str]] = {}
+    location: dict[tuple[str, str], Counter[str]] = {}
+    nested: dict[str, dict[str, Counter[str]]] = {"outcome": {}, "transition": {}, "first_error": {}, "drops": {}}
+    for key, n in counts.items():
+        kind, *at = key.split("\t")
+        if kind == "agreement":
+            verifier, label, ours, theirs = at
+            agreement.setdefault((verifier, label), Counter())[_cell(ours, theirs)] += n
+        elif kind == "location":
+            location.setdefault((at[0], at[1]), Counter())[at[2]] += n
+        else:
+            name = "_to_".join({"pass": "right", "fail": "wrong"}.get(x, x) for x in at[1:])
+            nested[kind].setdefault(at[0], Counter())[name] += n
+    cells = ("both_pass", "both_fail", "only_verifier_passes", "only_label_passes", "unknown")
+    return {
+        "agreement": [
+            {"verifier": v, "label": label, **{c: found[c] for c in cells}} for (v, label), found in sorted(agreement.items())
+        ],
+        "location_agreement": [
+            {"a": a, "b": b, **{c: found[c] for c in ("same", "different", "unknown")}} for (a, b), found in sorted(location.items())
+        ],
+        "outcomes": _plain(nested["outcome"]),
+        "revisions": {stage: _corrections(found) for stage, found in sorted(nested["transition"].items())},
+        "first_error_tenths": {
+            stage: [found[str(i)] for i in range(10)] for stage, found in sorted(nested["first_error"].items())
+        },
+        "drops": _plain(nested["drops"]),
+        "rows": {config: dict(sorted(found.items())) for config, found in sorted(rows.items())},
+    }  # fmt: skip
+
+
+def _cell(ours: str, theirs: str) -> str:
+    if "unknown" in (ours, theirs):
+        return "unknown"
+    if ours == theirs:
+        return "both_pass" if ours == "pass" else "both_fail"
+    return "only_verifier_passes" if ours == "pass" else "only_label_passes"
+
+
+def _corrections(found: Counter[str]) -> dict[str, Any]:
+    """Transition counts, with the share of wrong attempts mended and of right ones broken."""
+    wrong = found["wrong_to_right"] + found["wrong_to_wrong"]
+    right = found["right_to_right"] + found["right_to_wrong"]
+    return {
+        **dict(sorted(found.items())),
+        "mended": round(found["wrong_to_right"] / wrong, 6) if wrong else None,
+        "broken": round(found["right_to_wrong"] / right, 6) if right else None,
+    }
+
+
+def _plain(found: dict[str, Counter[str]]) -> dict[str, dict[str, int]]:
+    return {stage: dict(sorted(c.items())) for stage, c in sorted(found.items())}

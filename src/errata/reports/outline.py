@@ -1,0 +1,74 @@
+"""`errata plan`: the stages as a graph, and how many requests and tokens to expect, before anything is paid for."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from errata.recipe.graph import order, predecessors
+from errata.recipe.spec import Recipe
+from errata.reports.show import columns
+
+CHARACTERS_PER_TOKEN = 4
+"""A rule of thumb for English under today's tokenizers; no tokenizer is loaded to plan."""
+HALF = 0.5
+
+
+class Expected(NamedTuple):
+    """What a stage asks per episode, if half of all attempts pass."""
+
+    requests: float
+    attempts: float
+    """Attempts that exist after the stage, of the kind that it makes."""
+
+
+def outline(recipe: Recipe, problems: int | None, characters: float) -> str:
+    """The plan of a recipe as text; `characters` is the mean length of a sampled problem."""
+    before = predecessors(recipe)
+    made: dict[str, Expected] = {}
+    rows: list[Sequence[str]] = [("step", "stage", "after", "requests an episode", "asks")]
+    total: dict[str, tuple[float, float]] = {}
+    by_name = {s.name: s for s in recipe.stages}
+    for name in order(recipe)[0]:
+        step = by_name[name]
+        expected = _expect(step.use, step.with_, made)
+        made[name] = expected
+        role = str(step.with_.get("role", "")) if expected.requests else ""
+        if role in recipe.engines:
+            requests, tokens = total.get(role, (0.0, 0.0))
+            limit = recipe.engines[role].sampling.max_tokens
+            # A prompt holds the problem and, from the second stage on, an attempt of up to half the limit.
+            prompt = characters / CHARACTERS_PER_TOKEN + (0 if step.use == "sample" else limit * HALF)
+            total[role] = (requests + expected.requests, tokens + expected.requests * (prompt + limit * HALF))
+        rows.append((name, step.use, ", ".join(before[name]) or "source", f"{expected.requests:g}" if expected.requests else "-", role or "-"))
+    lines = [f"{recipe.name} {recipe.version}: {recipe.source.use}, {problems if problems is not None else 'an unknown number of'} problems", ""]
+    lines += [columns(rows, right=[3]), "", "corpus: " + (", ".join(c.use for c in recipe.corpus) or "-")]
+    lines += ["exports: " + ", ".join(e.name for e in recipe.exports), "", "expected, if half of all attempts pass and a reply takes half its limit:"]
+    count = problems or 1
+    per = "" if problems else " a problem"
+    lines += [
+        f"  {role} ({recipe.engines[role].use}): {round(r * count):,} requests{per}, {round(t * count):,} tokens{per}"
+        for role, (r, t) in total.items()
+    ] or ["  no engine is asked"]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _expect(stage: str, with_: Mapping[str, Any], made: Mapping[str, Expected]) -> Expected:
+    """Requests and attempts of one stage; a stage of the user's own is taken to ask nothing."""
+    if stage == "sample":
+        return Expected(with_["n"], with_["n"])
+    source = made.get(str(with_.get("of", "")), Expected(0, 1)).attempts
+    most = with_.get("most") or source
+    share = HALF if with_.get("outcome") in ("fail", "pass") else 1.0
+    chosen = min(most, source * share)
+    if stage == "critique":
+        return Expected(chosen * with_["n"], chosen * with_["n"])
+    if stage == "revise":
+        of = made.get(str(with_.get("critique", "")), Expected(0, chosen)).attempts if with_.get("critique") else chosen
+        return Expected(of * with_["n"], of * with_["n"])
+    if stage == "inject":
+        return Expected(min(with_["n"], source * HALF), min(with_["n"], source * HALF))
+    if stage == "locate" and with_["method"] == "judge":
+        return Expected(chosen, chosen)
+    if stage == "locate" and with_["method"] == "forks":
+        # The whole, and about log2 of ten steps.
+        return Expected(chosen * with_["forks"] * 4, chosen)
+    return Expected(0, source)

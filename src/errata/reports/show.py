@@ -1,0 +1,112 @@
+"""An episode, a row or a yield table as text for a terminal. What models wrote can hold no control characters here."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from errata.records.types import Attempt, Episode, SftRow
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+MASKED, TRAINED, FOREIGN = "x", "|", " "
+"""The mark before a line: masked from the loss, trained, or not the assistant's."""
+
+
+def clean(text: str) -> str:
+    """Text without escape sequences, control characters and marks that turn the writing direction."""
+    return _CONTROL.sub("\ufffd", text.replace("\r\n", "\n"))
+
+
+def episode_text(episode: Episode) -> str:
+    """Problem, attempts with verdicts, first error and critique, and the splices with masked text marked."""
+    lines = [f"episode {episode.id}", "", *_indent(episode.problem.text, "  ")]
+    if episode.problem.answer is not None:
+        lines += ["", f"reference answer: {clean(episode.problem.answer)}"]
+    for attempt in episode.attempts:
+        lines += ["", *_attempt(episode, attempt)]
+    return "\n".join(lines)
+
+
+def _attempt(episode: Episode, attempt: Attempt) -> Iterator[str]:
+    verdicts = ", ".join(f"{v.verifier} {v.outcome}" for v in episode.verdicts if v.target == attempt.id) or "not verified"
+    made = f" from {attempt.parent[:8]}" if attempt.parent else ""
+    by = f" by {attempt.call.model}" if attempt.call else ""
+    yield f"{attempt.kind} {attempt.id[:8]} ({attempt.stage} {attempt.index}{made}{by}): {verdicts}"
+    if attempt.injection:
+        yield f"  injected {attempt.injection.kind} at step {attempt.injection.step}, was {clean(attempt.injection.original.strip())!r}"
+    critiques = [c for c in episode.critiques if c.attempt == attempt.id]
+    wrong = {c.first_error for c in critiques if c.verdict == "error"}
+    for i, step in enumerate(attempt.steps):
+        mark = (TRAINED if step.train else MASKED) if attempt.kind == "spliced" else FOREIGN
+        note = "   <- first error" if i in wrong else "   <- masked" if attempt.kind == "spliced" and not step.train else ""
+        pieces = clean(step.text).strip("\n").split("\n")
+        for j, line in enumerate(pieces):
+            yield f"  {mark} [{i}] {line}{note if j == len(pieces) - 1 else ''}"
+    for c in critiques:
+        at = f"step {c.first_error}" if c.verdict == "error" else c.verdict
+        seen = f", having seen {', '.join(c.seen)}" if c.seen else ""
+        yield f"  {c.source} says {at}{seen}" + (f": {clean(c.text)}" if c.text else "")
+
+
+def row_text(row: SftRow) -> str:
+    """An SFT row: trained lines begin with `|`, masked ones with `x`."""
+    lines = []
+    for number, message in enumerate(row.messages):
+        spans = [s for s in row.spans if s.message == number]
+        lines.append(f"{message.role}:")
+        if not spans:
+            lines += _indent(message.content, "    ")
+        for span in spans:
+            mark = TRAINED if span.train else MASKED
+            note = f"   <- {span.role}, masked" if not span.train else f"   <- {span.role}" if span.role in ("reflection", "marker") else ""
+            body = clean(message.content[span.start : span.end]).strip("\n").split("\n")
+            lines += [f"  {mark} {line}" for line in body[:-1]] + [f"  {mark} {body[-1]}{note}"]
+    return "\n".join(lines)
+
+
+def yield_text(funnel: Sequence[Mapping[str, Any]]) -> str:
+    """The yield of each stage as a table."""
+    head = ("stage", "unit", "in", "out", "filtered", "quarantined", "made, or why not")
+    rows = [head]
+    for e in funnel:
+        made = ", ".join(f"{n} {kind}" for kind, n in e["made"].items())
+        why = ", ".join(f"{n} {code}" for code, n in e["reasons"].items())
+        rows.append((e["stage"], e["unit"], *(f"{e[k]:,}" for k in head[2:6]), "; ".join(x for x in (made, why) if x)))
+    return columns(rows, right=range(2, 6))
+
+
+def columns(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+    """Rows in aligned columns; the last one is not padded."""
+    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def dataset_text(manifest: Any, episodes: Iterator[Episode], most: int = 10) -> str:
+    """What a dataset holds, with the first episodes to look at."""
+    lines = [f"{manifest.name} {manifest.version}", f"content hash {manifest.content_hash}", ""]
+    lines.append(columns([("config", "split", "rows"), *((c, s, f"{n:,}") for c, found in manifest.configs.items() for s, n in found.items())], right=[2]))
+    lines += ["", yield_text(manifest.funnel), "", "episodes (errata show DATASET EPISODE):"]
+    for _, episode in zip(range(most), episodes, strict=False):
+        outcomes = [episode.outcome(a.id) for a in episode.attempts]
+        counts = ", ".join(f"{outcomes.count(o)} {o}" for o in ("pass", "fail", "unknown") if o in outcomes)
+        lines.append(f"  {episode.id}  {len(outcomes)} attempts: {counts}")
+    return "\n".join(lines)
+
+
+def _indent(text: str, by: str) -> list[str]:
+    return [by + line for line in clean(text).split("\n")]
+
+
+def first_splice(rows: Iterator[Any]) -> SftRow | None:
+    """The first row that marks a wrong step, else the first."""
+    first = None
+    for row in rows:
+        first = first or row
+        if isinstance(row, SftRow) and any(not s.train for s in row.spans):
+            return row
+    return first if isinstance(first, SftRow) else None
+
+

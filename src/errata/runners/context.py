@@ -1,0 +1,95 @@
+"""What stages see of the world: engines by role, verifiers and prompts, bound to one step of one recipe."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from errata import registry
+from errata.engines.base import Request
+from errata.engines.journal import Journaled
+from errata.errors import EngineError
+from errata.prompts import Prompt
+from errata.records.ids import canonical
+from errata.records.types import Call, Message, Problem
+from errata.registry import Component
+from errata.runners.plan import Plan
+from errata.stages.base import Answer
+from errata.verifiers.base import Judgement
+from errata.verifiers.pool import Pool
+
+
+class Tools:
+    """What all steps of a worker share."""
+
+    def __init__(self, plan: Plan, engines: Mapping[str, Journaled], pool: Pool) -> None:
+        self.plan, self.engines, self.pool = plan, engines, pool
+        self._verifiers: dict[str, Component] = {}
+        self._prompts: dict[str, Prompt] = {}
+
+    def verifier(self, name: str) -> Component:
+        if name not in self._verifiers:
+            self._verifiers[name] = registry.find("verifier", name, self.plan.folder)
+        return self._verifiers[name]
+
+    def prompt(self, name: str) -> Prompt:
+        if name not in self._prompts:
+            self._prompts[name] = self.plan.prompt(name)
+        return self._prompts[name]
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """The context of one step; see errata.stages.base.Context."""
+
+    stage: str
+    run_seed: int
+    tools: Tools
+
+    async def ask(
+        self,
+        role: str,
+        messages: Sequence[Message],
+        *,
+        seed: int,
+        template: str = "",
+        schema: str = "",
+        sampling: Mapping[str, Any] = {},
+    ) -> Answer:
+        """One reply of the engine that plays `role`, journaled."""
+        plan, engine = self.tools.plan, self.tools.engines[role]
+        spec = plan.recipe.engines[role]
+        if spec.system and messages[0].role != "system":
+            messages = (Message(role="system", content=spec.system), *messages)
+        drawn = replace(plan.sampling[role], **sampling) if sampling else plan.sampling[role]
+        wanted = schema or (canonical(dict(spec.schema)) if spec.schema else "")
+        request = Request(messages=tuple(messages), sampling=drawn, seed=seed, schema=wanted)
+        key, reply = await engine.generate(request)
+        if reply.finish == "filter":
+            raise EngineError("refusal", f"{engine.identity.model} refused to answer")
+        identity = engine.identity
+        call = Call(
+            role=role, engine=identity.engine, model=identity.model, revision=identity.revision, key=key, seed=seed,
+            temperature=drawn.temperature, top_p=drawn.top_p, max_tokens=drawn.max_tokens, template=template,
+            prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens, finish=reply.finish,
+        )  # fmt: skip
+        return Answer(reply.text, reply.finish == "stop", call, engine.seen)
+
+    async def judge(
+        self, problem: Problem, text: str, verifier: str = "", options: Mapping[str, Any] = {}
+    ) -> Judgement:
+        """Inline where the verifier is cheap; else in the pool, with a deadline."""
+        name = verifier or problem.verifier
+        component = self.tools.verifier(name)
+        if not component.inline:
+            return await self.tools.pool.judge(name, self.tools.plan.folder, problem, text, options)
+        try:
+            judged: Judgement = component.make(problem, text, **options)
+        except Exception as error:  # a verifier of the user's: its failure says nothing of the answer
+            return Judgement(outcome="unknown", evidence=f"{name} raised {type(error).__name__}: {error}")
+        return judged
+
+    def verifier_version(self, problem: Problem, verifier: str = "") -> int:
+        return self.tools.verifier(verifier or problem.verifier).version
+
+    def prompt(self, name: str) -> Prompt:
+        return self.tools.prompt(name)

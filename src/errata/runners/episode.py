@@ -1,0 +1,116 @@
+"""One episode through the whole DAG, as one coroutine: there is no barrier between its stages and another's."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from errata.errors import EngineError, ErrataError
+from errata.records.types import Additions, Drop, Episode
+from errata.runners.context import StepContext, Tools
+from errata.runners.plan import Plan
+
+Fate = Literal["out", "filtered", "quarantined"]
+KINDS = ("attempts", "critiques", "verdicts", "estimates")
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """How an episode went through one stage."""
+
+    stage: str
+    fate: Fate
+    code: str
+    made: Mapping[str, int]
+    """Records made, and artefacts dropped as `dropped`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An episode after its last stage; None where one of them ended it."""
+
+    episode: Episode | None
+    drops: tuple[Drop, ...]
+    passages: tuple[Passage, ...]
+
+
+async def run_episode(plan: Plan, tools: Tools, start: Episode) -> Ended:
+    """Run every stage whose predecessors let the episode through; branches run side by side and merge as a union."""
+    drops: list[Drop] = []
+    passages: list[Passage] = []
+    out: dict[str, Episode | None] = {}
+
+    async def step(name: str) -> None:
+        given = _merged([out[p] for p in plan.before[name]], start)
+        if given is None:
+            out[name] = None
+            return
+        additions = await _run(plan, tools, name, given)
+        drops.extend(additions.drops)
+        end = next((d for d in additions.drops if d.target == start.id), None)
+        made = {k: n for k in KINDS if (n := len(getattr(additions, k)))}
+        if lost := sum(d.target != start.id for d in additions.drops):
+            made["dropped"] = lost
+        passages.append(Passage(name, end.kind if end else "out", end.code if end else "", made))
+        out[name] = None if end else given.add(additions)
+
+    if all(len(ps) <= 1 for ps in plan.before.values()) and len(plan.ends) == 1:
+        for name in plan.steps:
+            await step(name)
+            if out[name] is None:
+                break
+    else:
+        await _branches(plan, step)
+    last = _merged([out.get(name) for name in plan.ends], start)
+    place = {name: i for i, name in enumerate(plan.steps)}
+    return Ended(
+        last,
+        tuple(sorted(drops, key=lambda d: (place[d.stage], d.target, d.code))),
+        tuple(sorted(passages, key=lambda p: place[p.stage])),
+    )
+
+
+async def _branches(plan: Plan, step: Callable[[str], Awaitable[None]]) -> None:
+    tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def after(name: str) -> None:
+        for p in plan.before[name]:
+            await tasks[p]
+        await step(name)
+
+    async with asyncio.TaskGroup() as group:
+        for name in plan.steps:
+            tasks[name] = group.create_task(after(name))
+
+
+def _merged(views: list[Episode | None], start: Episode) -> Episode | None:
+    """The union of what the predecessors let through, or None if one of them ended the episode."""
+    if not views:
+        return start
+    whole = views[0]
+    for other in views[1:]:
+        if whole is None or other is None:
+            return None
+        additions = Additions(**{k: getattr(other, k) for k in KINDS})
+        whole = whole.add(additions)
+    return whole
+
+
+async def _run(plan: Plan, tools: Tools, name: str, episode: Episode) -> Additions:
+    """One stage. An episode on which it fails is quarantined; what stops the whole run goes on upwards."""
+    component, options = plan.stages[name]
+    context = StepContext(name, plan.recipe.seed, tools)
+    try:
+        additions: Additions = await component.make(episode, context, **options)
+    except EngineError as error:
+        return Additions(drops=(_lost(episode, name, error.code, str(error)),))
+    except ErrataError:
+        raise
+    except Exception as error:  # a fault in a stage costs its episode, with the reason, and not the run
+        return Additions(drops=(_lost(episode, name, f"error_{type(error).__name__}", str(error)),))
+    return additions
+
+
+def _lost(episode: Episode, stage: str, code: str, detail: str) -> Drop:
+    return Drop(episode=episode.id, stage=stage, code=code, kind="quarantined", target=episode.id, detail=detail[:2_000])
+

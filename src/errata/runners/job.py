@@ -1,0 +1,221 @@
+"""A run from recipe to dataset version: what to do, what is done already, the rest, the corpus, the version."""
+
+import asyncio
+import platform
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from errata import __version__, registry
+from errata.corpus.base import Narrow
+from errata.engines.base import Identity
+from errata.engines.journal import Journal
+from errata.errors import ErrataError, SourceError, StoreError
+from errata.records.types import Drop, Episode
+from errata.recipe import read, version
+from errata.recipe.spec import Recipe, Use
+from errata.reports.card import card
+from errata.reports.metrics import summarise
+from errata.runners.local import Progress, run_local
+from errata.runners.part import Count, add_funnels, add_metrics
+from errata.runners.plan import Plan
+from errata.store import dataset
+from errata.store.manifest import check_name
+from errata.store.parts import Parts
+
+DETERMINISM = "R0: replayed from its journal, bit for bit; R2: resampled, the same statistics"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line asks for."""
+
+    recipe: Path
+    out: Path = Path("out")
+    changes: tuple[str, ...] = ()
+    limit: int | None = None
+    runner: Literal["local", "ray"] = "local"
+    journal: Path | None = None
+    replay: bool = False
+    workers: int = 2
+    """Workers of the Ray runner."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A run that is about to start: its recipe, version and folders."""
+
+    options: Options
+    recipe: Recipe
+    plan: Plan
+    models: Mapping[str, Identity]
+    components: Mapping[str, Any]
+    pipeline: str
+    version: str
+
+    @property
+    def journal(self) -> Path:
+        return self.options.journal or self.options.out / "journal"
+
+    @property
+    def work(self) -> Path:
+        """Where parts are committed until the version is whole."""
+        return self.options.out / self.recipe.name / f".work-{self.version}"
+
+
+def prepare(options: Options) -> Job:
+    """Read the recipe and name the version, touching nothing."""
+    recipe = read.read(options.recipe, options.changes)
+    if options.limit is not None:
+        recipe = replace(recipe, limit=options.limit)
+    folder = options.recipe.resolve().parent
+    recipe = replace(recipe, source=located("source", recipe.source, folder))
+    plan = Plan(recipe, folder)
+    models = {role: engine.identity for role, engine in plan.engines().items()}
+    parts = version.components(recipe, folder, models)
+    pipeline = version.pipeline_version(parts)
+    name = version.dataset_version(recipe, pipeline)
+    check_name("version", name)
+    return Job(
+        options=options, recipe=recipe, plan=plan, models=models, components=parts, pipeline=pipeline, version=name
+    )
+
+
+def located(kind: registry.Kind, use: Use, folder: Path) -> Use:
+    """With its files found: below the working folder, or else beside the recipe."""
+    with_ = dict(use.with_)
+    for name in version.file_parameters(registry.find(kind, use.use, folder)):
+        given = with_.get(name)
+        if given and not Path(str(given)).exists() and (folder / str(given)).exists():
+            with_[name] = str(folder / str(given))
+    return replace(use, with_=with_)
+
+
+def run(options: Options, watch: Callable[[Job, Progress, int], None]) -> tuple[Job, dataset.Finished]:
+    """Run a recipe to a dataset version; `watch` is told of progress and of the parts already done."""
+    job = prepare(options)
+    found = dataset.published(options.out, job.recipe.name, job.version)
+    if found:
+        return job, found
+    began = time.time()
+    parts = Parts(job.work, job.plan.types)
+    done = parts.done()
+    journal = Journal(job.journal)
+    if options.replay and not len(journal):
+        raise StoreError(f"--replay needs the journal of an earlier run, and {job.journal} holds no exchange; name it by --journal")
+    seen: set[int] = set()
+    last = Progress()
+
+    def todo() -> Iterator[tuple[int, list[Episode | Drop]]]:
+        for index, items in job.plan.parts():
+            seen.add(index)
+            if index not in done.parts:
+                yield index, items
+
+    def note(progress: Progress) -> None:
+        nonlocal last
+        last = progress
+        watch(job, progress, len(done.parts))
+
+    engines = _execute(job, parts, journal, todo(), note)
+    stored = parts.done()
+    missing = seen - stored.parts.keys()
+    if missing:
+        raise StoreError(f"parts {sorted(missing)} are damaged: run the same command again to make them anew")
+    if not seen:
+        raise SourceError("the source gave no problem: check its path, limit and count")
+    indices = sorted(seen)
+    counts = [stored.parts[i].counts for i in indices]
+    run_facts = {
+        "errata": __version__, "host": platform.node(), "system": platform.platform(), "runner": options.runner,
+        "started": began, "seconds": time.time() - began, "progress": asdict(last), "engines": engines,
+        "parts_reused": len(done.parts), "parts_damaged": done.damaged, "journal_corrupted": journal.corrupted,
+    }  # fmt: skip
+    finished = _finish(job, parts, indices, counts, run_facts)
+    parts.files.remove(job.work)
+    return job, finished
+
+
+def _execute(
+    job: Job, parts: Parts, journal: Journal, todo: Iterator[tuple[int, list[Episode | Drop]]], note: Callable[[Progress], None]
+) -> dict[str, Any]:  # fmt: skip
+    options = job.options
+    try:
+        if options.runner == "ray":
+            from errata.runners.ray import run_ray
+
+            return run_ray(job.plan, parts, job.journal, todo, replay=options.replay, workers=options.workers, watch=note)
+        return asyncio.run(run_local(job.plan, parts, journal, todo, replay=options.replay, watch=note))
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error to tell of: one of ours if there is one."""
+    flat: list[BaseException] = []
+
+    def walk(error: BaseException) -> None:
+        if isinstance(error, BaseExceptionGroup):
+            for e in error.exceptions:
+                walk(e)
+        else:
+            flat.append(error)
+
+    walk(group)
+    return next((e for e in flat if isinstance(e, ErrataError)), flat[0])
+
+
+def _finish(job: Job, parts: Parts, indices: list[int], counts: list[dict[str, Any]], run_facts: dict[str, Any]) -> dataset.Finished:
+    """Corpus operations, then the version."""
+    funnel = add_funnels(counts)
+    rows = narrow(job.plan, parts, indices)
+    dropped, drops, entries = operate(job.plan, rows)
+    kept: dict[str, Counter[str]] = {name: Counter() for name in job.plan.exports}
+    for row in rows:
+        if row.id not in dropped.get(row.config, {}):
+            kept[row.config][row.transition] += 1
+    metrics = summarise(add_metrics(counts), kept)
+    return dataset.finish(
+        parts, indices, out=job.options.out,
+        about=dataset.Description(
+            name=job.recipe.name, version=job.version, pipeline_version=job.pipeline, components=job.components,
+            recipe=version.recorded(job.recipe, job.plan.folder),
+            models=[{"role": role, **asdict(identity)} for role, identity in sorted(job.models.items())],
+            funnel=[*funnel, *entries], determinism=DETERMINISM, metrics=metrics, run=run_facts,
+            card=lambda manifest: card(manifest, metrics, job.recipe), dropped=dropped, drops=drops,
+        ),
+    )  # fmt: skip
+
+
+def narrow(plan: Plan, parts: Parts, indices: list[int]) -> list[Narrow]:
+    """The narrow columns of all exported rows, by config and id; read only if a corpus operation or a count needs them."""
+    rows = []
+    for config in plan.exports:
+        for index in indices:
+            columns = parts.read(index, config).select(["id", "episode", "split", "transition"]).to_pylist()
+            rows += [Narrow(config=config, **c) for c in columns]
+    return sorted(rows, key=lambda r: (r.config, r.id))
+
+
+def operate(plan: Plan, rows: list[Narrow]) -> tuple[dict[str, dict[str, str]], list[Drop], list[dict[str, Any]]]:
+    """(dropped rows by config, their drops, funnel entries) of the corpus operations, one after the other."""
+    dropped: dict[str, dict[str, str]] = {}
+    drops: list[Drop] = []
+    entries = []
+    for use in plan.recipe.corpus:
+        component = registry.find("corpus", use.use, plan.folder)
+        reasons = component.make(rows, **use.with_)
+        count = Count(unit="rows")
+        stage = f"corpus.{component.name}"
+        for row in rows:
+            code = reasons.get(row.id)
+            count.count("filtered" if code else "out", code or "")
+            if code:
+                dropped.setdefault(row.config, {})[row.id] = code
+                drops.append(Drop(episode=row.episode, stage=stage, code=code, kind="filtered", target=row.id))
+        entries.append(count.entry(stage))
+        rows = [r for r in rows if r.id not in reasons]
+    return dropped, drops, entries

@@ -1,0 +1,115 @@
+"""The local runner: one process, one event loop, thousands of episodes in flight."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from errata.engines.journal import Journal, Journaled
+from errata.records.types import Drop, Episode
+from errata.runners.context import Tools
+from errata.runners.episode import Ended, run_episode
+from errata.runners.part import finish_part
+from errata.runners.plan import Plan
+from errata.store.parts import Parts
+from errata.verifiers.pool import Pool
+
+
+@dataclass
+class Progress:
+    """What a run has done so far; the driver's bars read it."""
+
+    parts: int = 0
+    episodes: int = 0
+    rows: int = 0
+    requests: int = 0
+    reused: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    corrupted: int = 0
+
+
+class Worker:
+    """Runs parts: episodes of several parts at once, so that a straggler leaves no slot of the engine empty."""
+
+    def __init__(self, plan: Plan, engines: dict[str, Journaled], parts: Parts, *, verifiers: int = 1) -> None:
+        self.plan, self.engines, self.parts = plan, engines, parts
+        self.progress = Progress()
+        self._pool = Pool(workers=verifiers)
+        self._tools = Tools(plan, engines, self._pool)
+        self._room = asyncio.Semaphore(plan.recipe.concurrency)
+        self._committing = asyncio.Lock()
+
+    async def run(self, work: Iterator[tuple[int, list[Episode | Drop]]]) -> None:
+        """Run and commit the parts of `work`; the first failure stops all, and what is committed stays."""
+        async with asyncio.TaskGroup() as group:
+            for index, items in work:
+                # Room for one episode of the part means that the engine is about to run dry of the parts before.
+                async with self._room:
+                    pass
+                started = [await self._start(group, item) for item in items if isinstance(item, Episode)]
+                group.create_task(self._finish(index, items, started))
+
+    async def _start(self, group: asyncio.TaskGroup, episode: Episode) -> "asyncio.Task[Ended]":
+        await self._room.acquire()
+        return group.create_task(self._episode(episode))
+
+    async def _episode(self, episode: Episode) -> Ended:
+        try:
+            ended = await run_episode(self.plan, self._tools, episode)
+            self.progress.episodes += 1
+            return ended
+        finally:
+            self._room.release()
+
+    async def _finish(self, index: int, items: list[Episode | Drop], started: "list[asyncio.Task[Ended]]") -> None:
+        ended = [await task for task in started]
+        async with self._committing:
+            done = await asyncio.to_thread(finish_part, self.plan, items, ended)
+            await asyncio.to_thread(self.parts.commit, index, done.episodes, done.drops, done.rows, done.counts)
+        self.progress.parts += 1
+        self.progress.rows += sum(len(rows) for rows in done.rows.values())
+
+    def look(self) -> Progress:
+        """The progress, with what the engines count."""
+        p = self.progress
+        shared = {id(e): e for e in self.engines.values()}.values()
+        p.requests, p.reused = sum(e.asked for e in shared), sum(e.hits for e in shared)
+        p.prompt_tokens, p.completion_tokens = sum(e.prompt_tokens for e in shared), sum(e.completion_tokens for e in shared)
+        p.corrupted = next(iter(shared)).journal.corrupted if shared else 0
+        return p
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+
+def journaled(plan: Plan, journal: Journal, *, replay: bool) -> dict[str, Journaled]:
+    """Each role's engine behind the journal; roles that share an engine share its count."""
+    made: dict[int, Journaled] = {}
+    return {role: made.setdefault(id(e), Journaled(e, journal, replay=replay)) for role, e in plan.engines().items()}
+
+
+async def run_local(
+    plan: Plan, parts: Parts, journal: Journal, todo: Iterator[tuple[int, list[Episode | Drop]]], *, replay: bool,
+    watch: Callable[[Progress], None],
+) -> dict[str, Any]:  # fmt: skip
+    """Run parts in this process; returns what `run.json` says of the engines."""
+    engines = journaled(plan, journal, replay=replay)
+    worker = Worker(plan, engines, parts)
+
+    async def report() -> None:
+        while True:
+            watch(worker.look())
+            await asyncio.sleep(0.2)
+
+    reporter = asyncio.create_task(report())
+    try:
+        await worker.run(todo)
+    finally:
+        reporter.cancel()
+        watch(worker.look())
+        await worker.close()
+        for engine in {id(e): e.engine for e in engines.values()}.values():
+            await engine.close()
+        await journal.close()
+    return {role: getattr(e.engine, "stats", {}) for role, e in engines.items()}

@@ -1,0 +1,256 @@
+"""Problems together with attempts made elsewhere, and what others say of them.
+
+    use: rollouts
+    with:
+      path: solutions.jsonl
+      columns: {problem: question, answer: "ground_truth | after('A:')", solution: ground_truth | lines}
+      attempts:
+        - {text: small.solution, label: small.is_correct, model: "'small'"}   # one attempt a row
+        - {text: code.*, label: score.*}                                     # one for every item of two lists
+        - {steps: steps, first_error: label, model: generator}               # steps already cut
+      verifier: number
+
+A label of correctness becomes a verdict of the verifier `label`, a first-error label becomes a critique of the source
+`label`. Neither is ever made from the other, nor from a row that has none.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from errata.errors import RecipeError, SourceError
+from errata.records.ids import digest
+from errata.records.segment import RULES
+from errata.records.segment import segment as cut
+from errata.records.types import Additions, Attempt, Critique, Drop, Episode, Outcome, Problem, Step, Verdict
+from errata.registry import source
+from errata.sources.base import Item, distinct, refused
+from errata.sources.columns import ColumnError, Expression, MissingKey, as_index, as_text, as_truth, parse_map
+from errata.sources.mapping import FIELDS, Constants, build, named, value_of
+from errata.sources.rows import Input
+from errata.sources.table import problem_faults
+
+STAGE = "source"
+ATTEMPT_FIELDS = ("text", "steps", "label", "first_error", "reason", "model")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How attempts are read from a row."""
+
+    columns: Mapping[str, Expression]
+    groups: tuple[Mapping[str, Expression], ...]
+    constants: Constants
+    rule: str
+    label_base: int
+    null_first_error: str
+
+    @property
+    def roots(self) -> frozenset[str]:
+        expressions = [*self.columns.values(), *(e for group in self.groups for e in group.values())]
+        return frozenset(e.root for e in expressions if e.root is not None)
+
+
+@source(version=1)
+def rollouts(  # noqa: PLR0913 - a source's parameters are its configuration
+    *,
+    columns: dict[str, str],
+    attempts: tuple[dict[str, str], ...],
+    verifier: str,
+    path: str = "",
+    hub: str = "",
+    config: str = "",
+    split: str = "train",
+    revision: str = "",
+    segment: Literal["lines", "chain", "sentences", "paragraphs"] = "lines",
+    label_base: Literal[0, 1] = 0,
+    null_first_error: Literal["no_error", "unknown"] = "unknown",
+    domain: str = "",
+    licence: str = "",
+    name: str = "",
+    prompt: str = "",
+) -> Iterator[Item]:
+    """Problems with attempts made elsewhere; an optional label becomes a verdict or a first-error critique.
+
+    Each entry of `attempts` gives `text` (cut into steps by `segment`) or `steps` (a list), and may give `label`
+    (correct or not), `first_error` (index of the first wrong step from `label_base`; -1 is none, and null is what
+    `null_first_error` says), `reason` (what is wrong there) and `model`. The rest is as in `table`. Raises RecipeError,
+    SourceError, MissingExtra.
+    """
+    read = Input(path=path, hub=hub, config=config, split=split, revision=revision)
+    found, faults = parse_map(columns, FIELDS, "columns")
+    groups, more = _groups(attempts)
+    faults += read.faults() + problem_faults(columns) + more
+    if segment not in RULES:
+        faults.append(f"segment {segment!r} is no rule: there are {', '.join(RULES)}")
+    if label_base not in (0, 1):
+        faults.append(f"label_base is {label_base!r}: steps are counted from 0 or from 1")
+    if null_first_error not in ("no_error", "unknown"):
+        faults.append(f"null_first_error is {null_first_error!r}: it is no_error or unknown")
+    if faults:
+        raise RecipeError(*faults)
+    constants = Constants(
+        verifier=verifier, split=split, source=read.name, name=name, domain=domain, licence=licence, prompt=prompt
+    )
+    reading = Reading(
+        columns=found,
+        groups=groups,
+        constants=constants,
+        rule=segment,
+        label_base=label_base,
+        null_first_error=null_first_error,
+    )
+    yield from distinct(_rows(read, reading))
+
+
+def _groups(attempts: Any) -> tuple[tuple[dict[str, Expression], ...], list[str]]:
+    if not isinstance(attempts, list | tuple) or not attempts or not all(isinstance(a, Mapping) for a in attempts):
+        return (), ["attempts is a list of entries such as {text: solution, label: is_correct}"]
+    groups, faults = [], []
+    for k, entry in enumerate(attempts):
+        group, wrong = parse_map(entry, ATTEMPT_FIELDS, f"attempts.{k}")
+        if ("text" in entry) == ("steps" in entry):
+            wrong.append(f"attempts.{k} needs either `text` or `steps`")
+        elif "reason" in entry and "first_error" not in entry:
+            wrong.append(f"attempts.{k} has a reason for no `first_error`")
+        elif not wrong and not _body(group).many and any(e.many for e in group.values()):
+            wrong.append(f"attempts.{k}: `*` in a label needs `*` in the text or steps, one attempt an item")
+        groups.append(group)
+        faults += wrong
+    return tuple(groups), faults
+
+
+def _body(group: Mapping[str, Expression]) -> Expression:
+    return group["text"] if "text" in group else group["steps"]
+
+
+def _rows(read: Input, reading: Reading) -> Iterator[tuple[Item, ...]]:
+    first = True
+    for place, values, fault in read.rows(reading.roots):
+        if fault:
+            yield (refused(place, "malformed_row", fault),)
+            continue
+        try:
+            yield _items(values, place, reading)
+        except ColumnError as error:
+            if first and isinstance(error, MissingKey):
+                raise SourceError(f"{place}: {error}") from None
+            yield (refused(place, "malformed_row", str(error)),)
+        first = False
+
+
+def _items(values: Mapping[str, Any], place: str, reading: Reading) -> tuple[Item, ...]:
+    """The episode of a row and a drop for each attempt that is empty; one drop where all are."""
+    tries = [one for k, group in enumerate(reading.groups) for one in _tries(f"attempts.{k}", group, values)]
+    problem = build(values, place, reading.columns, reading.constants, _models(tries, reading))
+    made: list[Attempt] = []
+    verdicts: list[Verdict] = []
+    critiques: list[Critique] = []
+    drops: list[Drop] = []
+    for index, (where, one) in enumerate(tries):
+        try:
+            attempt = _attempt(problem, index, one, reading.rule)
+            if attempt is None:
+                drops.append(_empty(problem, index, f"{place}: {where} is empty"))
+                continue
+            made.append(attempt)
+            verdicts += _verdicts(attempt, one)
+            critiques += _critiques(attempt, one, reading)
+        except ColumnError as error:
+            raise ColumnError(f"{where}.{error}") from None
+    if not made:
+        return (refused(place, "no_attempts", f"none of its {len(tries)} attempts has a text"),)
+    new = Additions(attempts=tuple(made), verdicts=tuple(verdicts), critiques=tuple(critiques))
+    return (Episode(problem=problem).add(new), *drops)
+
+
+def _tries(where: str, group: Mapping[str, Expression], values: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The field values of each attempt that one entry gives, with the entry's name in the recipe."""
+    found = {name: value_of(f"{where}.{name}", expression, values) for name, expression in group.items()}
+    if not _body(group).many:
+        return [(where, found)]
+    lists = {name: found[name] for name, expression in group.items() if expression.many}
+    lengths = {name: 0 if x is None else len(x) for name, x in lists.items()}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{group[name].source} has {n}" for name, n in lengths.items())
+        raise ColumnError(f"{where}: its lists differ in length: {told}")
+    count = next(iter(lengths.values()))
+    return [
+        (f"{where} item {i}", {name: lists[name][i] if name in lists else value for name, value in found.items()})
+        for i in range(count)
+    ]
+
+
+def _attempt(problem: Problem, index: int, one: Mapping[str, Any], rule: str) -> Attempt | None:
+    texts = _given(one["steps"]) if "steps" in one else cut(named("text", as_text, one["text"]) or "", rule)
+    if not "".join(texts).strip():
+        return None
+    return Attempt(
+        id=_attempt_id(problem, index),
+        stage=STAGE,
+        index=index,
+        kind="rollout",
+        steps=tuple(Step(text=text, source="rollout") for text in texts),
+    )
+
+
+def _attempt_id(problem: Problem, index: int) -> str:
+    return digest(problem=problem.id, stage=STAGE, index=index)
+
+
+def _given(steps: Any) -> tuple[str, ...]:
+    """Steps that came as a list, kept apart by a line break where they bring none; blank ones keep their number."""
+    if steps is None:
+        return ()
+    if not isinstance(steps, list) or not all(isinstance(step, str) for step in steps):
+        raise ColumnError("steps: it is no list of texts")
+    return (*(step if step.endswith("\n") else step + "\n" for step in steps[:-1]), *steps[-1:])
+
+
+def _verdicts(attempt: Attempt, one: Mapping[str, Any]) -> list[Verdict]:
+    if "label" not in one:
+        return []
+    truth = named("label", as_truth, one["label"])
+    outcome: Outcome = "unknown" if truth is None else "pass" if truth else "fail"
+    return [Verdict(target=attempt.id, stage=STAGE, verifier="label", version=1, outcome=outcome)]
+
+
+def _critiques(attempt: Attempt, one: Mapping[str, Any], reading: Reading) -> list[Critique]:
+    if "first_error" not in one:
+        return []
+    index = named("first_error", as_index, one["first_error"])
+    verdict: Literal["error", "no_error", "unknown"] = "error"
+    at: int | None = None
+    if index is None:
+        verdict = "no_error" if reading.null_first_error == "no_error" else "unknown"
+    elif index == -1:
+        verdict = "no_error"
+    else:
+        at = index - reading.label_base
+        if not 0 <= at < len(attempt.steps):
+            told = f"counted from {reading.label_base}"
+            raise ColumnError(f"first_error: {index} is none of the {len(attempt.steps)} steps, {told}")
+    return [
+        Critique(
+            id=digest(attempt=attempt.id, stage=STAGE, source="label", index=0),
+            attempt=attempt.id,
+            stage=STAGE,
+            index=0,
+            source="label",
+            verdict=verdict,
+            first_error=at,
+            text=named("reason", as_text, one.get("reason")) or "",
+        )
+    ]
+
+
+def _empty(problem: Problem, index: int, detail: str) -> Drop:
+    target = _attempt_id(problem, index)
+    return Drop(episode=problem.id, stage=STAGE, code="empty_attempt", kind="quarantined", target=target, detail=detail)
+
+
+def _models(tries: list[tuple[str, dict[str, Any]]], reading: Reading) -> dict[str, Any]:
+    """For the problem's meta: the name of each attempt's maker, by the attempt's index; nothing where none is given."""
+    if not any("model" in group for group in reading.groups):
+        return {}
+    return {"models": [named("model", as_text, one.get("model")) for _, one in tries]}

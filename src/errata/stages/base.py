@@ -1,0 +1,200 @@
+"""What a stage is given and how it names what it makes.
+
+A stage is an async function over one episode that returns what to add to it. It asks engines and verifiers through its
+context, draws randomness from named coordinates, and never sees a backend, another stage or another episode.
+"""
+
+import asyncio
+import random
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, Protocol
+
+from errata.engines.base import Request
+from errata.errors import EngineError
+from errata.prompts import Prompt
+from errata.records.ids import digest, seed
+from errata.records.segment import Rule, segment
+from errata.records.types import (
+    Attempt,
+    AttemptKind,
+    Call,
+    Critique,
+    Drop,
+    Episode,
+    Message,
+    Outcome,
+    Problem,
+    Step,
+    StepSource,
+    Verdict,
+)
+from errata.verifiers.base import Judgement
+
+SourceName = Literal["gold", "forks", "judge", "teacher", "label"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply, and how it came about."""
+
+    text: str
+    complete: bool
+    call: Call
+    seen: tuple[str, ...]
+    """Privileged context that the engine itself brought."""
+
+
+class Context(Protocol):
+    """What a stage may use; made by the runner for one stage of one recipe."""
+
+    stage: str
+    """The name of this step in the recipe."""
+    run_seed: int
+
+    async def ask(
+        self, role: str, messages: Sequence[Message], *, seed: int, template: str = "", schema: str = "", sampling: Mapping[str, Any] = {}
+    ) -> Answer:
+        """One reply of the engine that plays `role`. Raises EngineError if this request failed for good."""
+        ...
+
+    async def judge(self, problem: Problem, text: str, verifier: str = "", options: Mapping[str, Any] = {}) -> Judgement:
+        """What a verifier (the problem's own by default) says of `text`."""
+        ...
+
+    def verifier_version(self, problem: Problem, verifier: str = "") -> int: ...
+
+    def prompt(self, name: str) -> Prompt:
+        """A prompt file of errata's or of the recipe's."""
+        ...
+
+
+class Gathered(NamedTuple):
+    """Results that succeeded, in order, and a drop for each that failed."""
+
+    results: list[Any]
+    drops: tuple[Drop, ...]
+
+
+async def gather(episode: Episode, ctx: Context, tasks: Mapping[str, Coroutine[Any, Any, Any]]) -> Gathered:
+    """Run tasks side by side; one whose request failed for good becomes a drop of its target, the key."""
+    results = await asyncio.gather(*tasks.values(), return_exceptions=True)
+    done: list[Any] = []
+    drops: list[Drop] = []
+    for target, result in zip(tasks, results, strict=True):
+        if isinstance(result, EngineError):
+            drops.append(quarantined(episode, ctx, target, result.code, str(result)))
+        elif isinstance(result, BaseException):
+            raise result
+        else:
+            done.append(result)
+    return Gathered(done, tuple(drops))
+
+
+def request_seed(episode: Episode, ctx: Context, branch: str, k: int) -> int:
+    """The seed of sample `k` at a place in an episode."""
+    return seed(run=ctx.run_seed, problem=episode.id, stage=ctx.stage, branch=branch, k=k)
+
+
+def rng(episode: Episode, ctx: Context, branch: str) -> random.Random:
+    """Randomness that depends on where it is drawn, and on nothing else."""
+    return random.Random(seed(run=ctx.run_seed, problem=episode.id, stage=ctx.stage, branch=branch, k="rng"))
+
+
+def new_id(episode: Episode, ctx: Context, branch: str, k: int) -> str:
+    """The id of artefact `k` at a place in an episode."""
+    return digest(problem=episode.id, stage=ctx.stage, branch=branch, k=k)
+
+
+def filtered(episode: Episode, ctx: Context, target: str, code: str, detail: str = "") -> Drop:
+    """A rule sent `target` away."""
+    return Drop(episode=episode.id, stage=ctx.stage, code=code, kind="filtered", target=target, detail=detail)
+
+
+def quarantined(episode: Episode, ctx: Context, target: str, code: str, detail: str = "") -> Drop:
+    """Something failed on `target`."""
+    return Drop(episode=episode.id, stage=ctx.stage, code=code, kind="quarantined", target=target, detail=detail)
+
+
+def steps_of(text: str, rule: Rule, source: StepSource, turn: int = 0) -> tuple[Step, ...]:
+    """The steps of a text; the last one is its answer. Joined, they are the text."""
+    pieces = segment(text, rule)
+    last = len(pieces) - 1
+    return tuple(
+        Step(text=p, role="answer" if i == last else "reasoning", source=source, turn=turn) for i, p in enumerate(pieces)
+    )
+
+
+def truncated(answer: Answer) -> str:
+    return "" if answer.complete else "cut by its length limit"
+
+
+async def verdict_of(episode: Episode, ctx: Context, attempt: Attempt, verifier: str = "", options: Mapping[str, Any] = {}) -> Verdict:
+    """The verdict on an attempt; one that was cut by its length limit is unknown, never wrong."""
+    name = verifier or episode.problem.verifier
+    version = ctx.verifier_version(episode.problem, verifier)
+    if not attempt.complete:
+        judged = Judgement(outcome="unknown", evidence="cut by its length limit")
+    else:
+        judged = await ctx.judge(episode.problem, attempt.final_text, verifier, options)
+    return Verdict(
+        target=attempt.id, stage=ctx.stage, verifier=name, version=version, outcome=judged.outcome,
+        score=judged.score, checks=judged.checks, evidence=judged.evidence,
+    )  # fmt: skip
+
+
+def chosen(episode: Episode, *, of: str, outcome: Outcome | Literal["any"], most: int = 0) -> tuple[Attempt, ...]:
+    """Attempts made by the step `of` (empty: any step) with this outcome, at most `most` (0: all), in their order."""
+    found = [
+        a for a in episode.attempts if (not of or a.stage == of) and (outcome == "any" or episode.outcome(a.id) == outcome)
+    ]
+    return tuple(found[: most or None])
+
+
+def located(episode: Episode, attempt: Attempt, sources: Sequence[str]) -> Critique | None:
+    """The first critique, by order of `sources`, that names a wrong step of the attempt."""
+    for source in sources:
+        for critique in episode.critiques:
+            if critique.attempt == attempt.id and critique.source == source and critique.verdict == "error":
+                return critique
+    return None
+
+
+async def ask_attempt(
+    episode: Episode, ctx: Context, messages: Sequence[Message], *, kind: AttemptKind, role: str, branch: str, k: int,
+    steps: Rule = "lines", source: StepSource = "student", template: str = "", prefix: tuple[Step, ...] = (), **fields: Any,
+) -> Attempt:  # fmt: skip
+    """Ask for one attempt. With a `prefix`, the reply continues its steps, and the attempt holds both."""
+    if prefix:
+        messages = (*messages, Message(role="assistant", content="".join(s.text for s in prefix)))
+    answer = await ctx.ask(role, messages, seed=request_seed(episode, ctx, branch, k), template=template)
+    made = steps_of(answer.text, steps, source)
+    if prefix and made and not prefix[-1].text.endswith("\n") and not answer.text[:1].isspace():
+        # The reply goes on in the middle of the prefix's last step.
+        prefix, made = prefix[:-1], (replace(prefix[-1], text=prefix[-1].text + made[0].text), *made[1:])
+    seen = tuple(sorted({*fields.pop("seen", ()), *answer.seen}))
+    return Attempt(
+        id=new_id(episode, ctx, branch, k), stage=ctx.stage, index=k, kind=kind, steps=(*prefix, *made),
+        complete=answer.complete, call=answer.call, seen=seen, **fields,
+    )  # fmt: skip
+
+
+__all__ = [
+    "Answer",
+    "Context",
+    "Gathered",
+    "Request",
+    "SourceName",
+    "ask_attempt",
+    "chosen",
+    "filtered",
+    "gather",
+    "located",
+    "new_id",
+    "quarantined",
+    "request_seed",
+    "rng",
+    "steps_of",
+    "truncated",
+    "verdict_of",
+]

@@ -1,0 +1,57 @@
+"""Ask a teacher what is wrong with failed attempts."""
+
+from typing import Any, Literal
+
+from errata.records.types import Additions, Attempt, Critique, Episode, Outcome
+from errata.registry import PromptName, Role, StepName, stage
+from errata.stages.base import Context, chosen, filtered, gather, new_id, request_seed
+
+
+@stage(version=1)
+async def critique(
+    episode: Episode,
+    ctx: Context,
+    *,
+    role: Role = "teacher",
+    prompt: PromptName = "critique",
+    of: StepName = "sample",
+    outcome: Outcome | Literal["any"] = "fail",
+    most: int = 0,
+    n: int = 1,
+    see: tuple[Literal["reference", "gold_steps"], ...] = (),
+) -> Additions:
+    """Have `role` say where attempts first go wrong, and why: n critiques of each, shown what `see` names."""
+    template = ctx.prompt(prompt)
+    shown = privileged(episode, see)
+
+    async def one(attempt: Attempt, k: int) -> Critique:
+        answer = await ctx.ask(
+            role, template.render(episode.problem, attempt, index=k, shown=shown),
+            seed=request_seed(episode, ctx, attempt.id, k), template=template.label, schema=template.schema,
+        )  # fmt: skip
+        found = template.reading(answer.text) if answer.complete else None
+        return Critique(
+            id=new_id(episode, ctx, attempt.id, k), attempt=attempt.id, stage=ctx.stage, index=k, source="teacher",
+            verdict=found.found if found and _exists(found.step, attempt) else "unknown",  # type: ignore[arg-type]
+            first_error=found.step if found and _exists(found.step, attempt) else None,
+            text=answer.text, call=answer.call, seen=tuple(sorted({*see, *answer.seen})),
+        )  # fmt: skip
+
+    attempts = chosen(episode, of=of, outcome=outcome, most=most)
+    tasks = {new_id(episode, ctx, a.id, k): one(a, k) for a in attempts for k in range(n)}
+    critiques, drops = await gather(episode, ctx, tasks)
+    unread = tuple(
+        filtered(episode, ctx, c.id, "location_unread", c.text[:200]) for c in critiques if c.verdict == "unknown"
+    )
+    return Additions(critiques=tuple(critiques), drops=(*drops, *unread))
+
+
+def privileged(episode: Episode, see: tuple[str, ...]) -> dict[str, Any]:
+    """The privileged values that a prompt may use, by name."""
+    values = {"reference": episode.problem.answer or "", "gold_steps": list(episode.problem.solution)}
+    return {name: values[name] for name in see}
+
+
+def _exists(step: int | None, attempt: Attempt) -> bool:
+    """Whether the attempt has that step; one past the last stands for a missing end."""
+    return step is None or step <= len(attempt.steps)

@@ -1,0 +1,163 @@
+"""Find the first wrong step of failed attempts, in three ways whose answers can be compared."""
+
+from typing import Literal
+
+from errata import chains
+from errata.records.segment import Rule
+from errata.records.types import Additions, Attempt, Critique, Drop, Episode, Estimate, Outcome, Verdict
+from errata.registry import PromptName, Role, StepName, stage
+from errata.stages.base import Context, ask_attempt, chosen, filtered, gather, new_id, request_seed, verdict_of
+
+
+@stage(version=1)
+async def locate(
+    episode: Episode,
+    ctx: Context,
+    *,
+    method: Literal["gold", "forks", "judge"],
+    of: StepName = "sample",
+    outcome: Outcome | Literal["any"] = "fail",
+    most: int = 0,
+    role: Role = "student",
+    prompt: PromptName = "judge",
+    forks: int = 4,
+    steps: Rule = "lines",
+) -> Additions:
+    """Name the first wrong step by gold steps, by Monte-Carlo forks from each prefix, or by a judge engine."""
+    found = Additions()
+    for attempt in chosen(episode, of=of, outcome=outcome, most=most):
+        if not attempt.complete:
+            drops = (filtered(episode, ctx, attempt.id, "incomplete", "an attempt that was cut has no first error"),)
+            found = _join(found, Additions(drops=drops))
+        elif method == "gold":
+            found = _join(found, _by_gold(episode, ctx, attempt))
+        elif method == "judge":
+            found = _join(found, await _by_judge(episode, ctx, attempt, role, prompt))
+        else:
+            found = _join(found, await _Forks(episode, ctx, attempt, role, forks, steps).locate())
+    return found
+
+
+def _join(a: Additions, b: Additions) -> Additions:
+    return Additions(
+        attempts=a.attempts + b.attempts, critiques=a.critiques + b.critiques, verdicts=a.verdicts + b.verdicts,
+        estimates=a.estimates + b.estimates, drops=a.drops + b.drops,
+    )  # fmt: skip
+
+
+def _by_gold(episode: Episode, ctx: Context, attempt: Attempt) -> Additions:
+    """The first step that the gold solution contradicts.
+
+    For the procedural family every right step is known. Elsewhere a step counts as right only if it stands in the gold
+    solution, so that an attempt that differs from it in words alone is unknown.
+    """
+    chain = chains.parse(episode.problem.text)
+    lines = [s.text for s in attempt.steps]
+    text, first = "", None
+    if chain is not None:
+        error = chains.first_error(chain, lines)
+        verdict = "error" if error else "no_error"
+        first, text = (error.step, f"{error.kind}: {error.why}") if error else (None, "")
+    elif episode.problem.solution:
+        gold = {" ".join(s.split()) for s in episode.problem.solution}
+        wrong = [i for i, line in enumerate(lines) if " ".join(line.split()) not in gold]
+        verdict = "no_error" if not wrong else "unknown"
+    else:
+        verdict = "unknown"
+    made = Critique(
+        id=new_id(episode, ctx, attempt.id, 0), attempt=attempt.id, stage=ctx.stage, index=0, source="gold",
+        verdict=verdict, first_error=first, text=text, seen=("gold_steps",),  # type: ignore[arg-type]
+    )  # fmt: skip
+    return Additions(critiques=(made,))
+
+
+async def _by_judge(episode: Episode, ctx: Context, attempt: Attempt, role: str, prompt: str) -> Additions:
+    template = ctx.prompt(prompt)
+
+    async def ask() -> Critique:
+        answer = await ctx.ask(
+            role, template.render(episode.problem, attempt),
+            seed=request_seed(episode, ctx, attempt.id, 0), template=template.label, schema=template.schema,
+        )  # fmt: skip
+        verdict, step = template.reading(answer.text) if answer.complete else ("unknown", None)
+        if step is not None and step > len(attempt.steps):
+            verdict, step = "unknown", None
+        return Critique(
+            id=new_id(episode, ctx, attempt.id, 0), attempt=attempt.id, stage=ctx.stage, index=0, source="judge",
+            verdict=verdict, first_error=step, text=answer.text, call=answer.call, seen=answer.seen,  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    critiques, drops = await gather(episode, ctx, {new_id(episode, ctx, attempt.id, 0): ask()})
+    return Additions(critiques=tuple(critiques), drops=drops)
+
+
+class _Forks:
+    """Monte-Carlo location: a prefix is alive if any of K continuations from it passes.
+
+    The first error is the step after which no continuation passes while some passed before it. Prefixes are bisected:
+    a dead prefix stays dead when it grows, so that about log2(steps) prefixes are tried instead of all.
+    Source: Math-Shepherd's hard estimation (Wang et al. 2024); the search is OmegaPRM's (Luo et al. 2024).
+    """
+
+    def __init__(self, episode: Episode, ctx: Context, attempt: Attempt, role: str, forks: int, steps: Rule) -> None:
+        self.episode, self.ctx, self.attempt = episode, ctx, attempt
+        self.role, self.forks, self.steps = role, forks, steps
+        self.attempts: list[Attempt] = []
+        self.verdicts: list[Verdict] = []
+        self.estimates: list[Estimate] = []
+        self.drops: list[Drop] = []
+
+    async def value(self, at: int) -> float | None:
+        """Share of continuations of the first `at` steps that pass; None where no verdict could be had."""
+        episode, ctx, parent = self.episode, self.ctx, self.attempt
+        template = ctx.prompt("solve")
+        branch = f"{parent.id}:{at}"
+        tasks = {
+            new_id(episode, ctx, branch, k): ask_attempt(
+                episode, ctx, template.render(episode.problem, index=k), kind="forked", role=self.role, branch=branch,
+                k=at * self.forks + k, steps=self.steps, template=template.label, prefix=parent.steps[:at],
+                parent=parent.id, fork_step=at, seen=parent.seen,
+            )
+            for k in range(self.forks)
+        }  # fmt: skip
+        made, drops = await gather(episode, ctx, tasks)
+        verdicts = [await verdict_of(episode, ctx, a) for a in made]
+        self.attempts += made
+        self.verdicts += verdicts
+        self.drops += drops
+        known = [v.outcome for v in verdicts if v.outcome != "unknown"]
+        if not known:
+            return None
+        value = known.count("pass") / len(known)
+        self.estimates.append(
+            Estimate(target=parent.id, stage=ctx.stage, name="mc_value", value=value, n=len(known), step=at, engine=self.role)
+        )
+        return value
+
+    async def locate(self) -> Additions:
+        alive, dead = 0, len(self.attempt.steps)
+        verdict, first = "error", None
+        value = await self.value(0)
+        if not value:
+            # The student cannot solve the problem from its start: no prefix can be told to be wrong.
+            verdict = "unknown"
+        while verdict == "error" and dead - alive > 1:
+            middle = (alive + dead) // 2
+            value = await self.value(middle)
+            if value is None:
+                verdict = "unknown"
+            elif value > 0:
+                alive = middle
+            else:
+                dead = middle
+        if verdict == "error":
+            first = dead - 1
+        episode, ctx = self.episode, self.ctx
+        made = Critique(
+            id=new_id(episode, ctx, self.attempt.id, 0), attempt=self.attempt.id, stage=ctx.stage, index=0,
+            source="forks", verdict=verdict, first_error=first, seen=("reference",),  # type: ignore[arg-type]
+        )  # fmt: skip
+        return Additions(
+            attempts=tuple(self.attempts), critiques=(made,), verdicts=tuple(self.verdicts),
+            estimates=tuple(self.estimates), drops=tuple(self.drops),
+        )  # fmt: skip

@@ -1,0 +1,19 @@
+"""Let a verifier judge attempts."""
+
+import asyncio
+from typing import Any
+
+from errata.records.types import Additions, Episode
+from errata.registry import StepName, stage
+from errata.stages.base import Context, verdict_of
+
+
+@stage(version=1)
+async def verify(
+    episode: Episode, ctx: Context, *, verifier: str = "", options: dict[str, Any] = {}, of: StepName = ""
+) -> Additions:
+    """Judge every attempt (of the step `of`) that this verifier has not judged yet; by default the problem's own verifier."""
+    name = verifier or episode.problem.verifier
+    judged = {v.target for v in episode.verdicts if v.verifier == name}
+    todo = [a for a in episode.attempts if a.id not in judged and (not of or a.stage == of)]
+    return Additions(verdicts=tuple(await asyncio.gather(*(verdict_of(episode, ctx, a, verifier, options) for a in todo))))

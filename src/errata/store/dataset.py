@@ -1,0 +1,233 @@
+"""From parts to a dataset version: sorted, sharded, hashed, and visible at once or not at all.
+
+The whole version is assembled under a temporary name, its manifest last, and claimed by one rename; a version that
+exists is never written again. Equal rows give equal bytes, however many parts they came in and whoever made them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from errata.errors import StoreError
+from errata.records.arrow import arrow_schema, from_table
+from errata.records.manifest import FileEntry, Manifest
+from errata.records.types import FORMAT_VERSION, Drop
+from errata.store import manifest as manifests
+from errata.store.files import Files, Stored, discard, render_json, sealed, sweep, temporary
+from errata.store.hashing import Total, content_hash, schema_hash
+from errata.store.order import Rows, Source, arrange, gather, keyed_table, row_groups
+from errata.store.parts import Parts
+
+ROWS_PER_SHARD = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What a version says of itself beside its rows. All but `run` must be the same whenever the run is repeated."""
+
+    name: str
+    version: str
+    pipeline_version: str
+    components: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+    models: Sequence[Mapping[str, Any]]
+    funnel: Sequence[Mapping[str, Any]]
+    """Entries of errata.records.manifest.FUNNEL, in the order of the stages."""
+    determinism: str
+    metrics: Mapping[str, Any]
+    """Written to `metrics.json`."""
+    run: Mapping[str, Any]
+    """Written to `run.json`: what may differ between runs."""
+    card: Callable[[Manifest], str] | str
+    """The text of `README.md`, or what makes it from the manifest (which lists every file but the card)."""
+    dropped: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Rows that corpus operations took out: by config, the reason by id."""
+    drops: Sequence[Drop] = ()
+    """Drops that belong to no part, among them one for each row in `dropped`."""
+
+
+class Finished(NamedTuple):
+    """A version on disk."""
+
+    path: Path
+    manifest: Manifest
+    new: bool
+    """False if the version was there already; nothing has been changed then."""
+
+
+def finish(
+    parts: Parts, indices: Sequence[int], about: Description, *, out: Path, rows_per_shard: int = ROWS_PER_SHARD
+) -> Finished:
+    """Write the version `out/<name>/<version>/` from the parts `indices`, and let `out/<name>/LATEST` name it.
+
+    Raises StoreError if two rows share an id, if a dropped id is no row's, or if the disk refuses; then no version is
+    visible and the same call can be made again.
+    """
+    dataset = out / manifests.check_name("dataset", about.name)
+    target = dataset / manifests.check_name("version", about.version)
+    files = parts.files
+    if found := published(out, about.name, about.version):
+        manifests.point_latest(dataset, about.version, files)
+        return found
+    files.mkdir(dataset)
+    sweep(dataset, f".{about.version}.tmp-")
+    made = temporary(dataset / f".{about.version}")
+    try:
+        manifest = _assemble(made, parts, indices, about, rows_per_shard)
+        won = files.claim(made, target)
+    except Exception:
+        discard(made)
+        raise
+    if not won:
+        discard(made)
+        existing = published(out, about.name, about.version)
+        if existing is None:
+            raise StoreError(
+                f"{target} exists but holds no {manifests.MANIFEST}: move it away and run the same command again"
+            )
+        return existing
+    manifests.point_latest(dataset, about.version, files)
+    return Finished(target, manifest, True)
+
+
+def published(out: Path, name: str, version: str) -> Finished | None:
+    """The version, if it is there and whole enough to be read; None if there is no such version."""
+    path = out / name / version
+    if not (path / manifests.MANIFEST).is_file():
+        return None
+    return Finished(path, manifests.read_manifest(path), False)
+
+
+def sorted_rows(parts: Parts, indices: Sequence[int], config: str) -> Iterator[Any]:
+    """The records of one config over all parts, by split and id: what corpus operations should see.
+
+    Their order does not depend on how the source was cut into parts. One row group is in memory at a time.
+    """
+    for rows, sources, _ in _arranged(parts, indices, config, {}, ()):
+        for start, end in row_groups(rows, 0, len(rows.row)):
+            yield from from_table(gather(sources, rows, start, end), parts.types[config])
+
+
+def configs_yaml(configs: Mapping[str, Mapping[str, int]], *, default: str | None = None) -> str:
+    """The `configs:` block of a card's YAML front matter, with a pattern for every split.
+
+    `default` is the config that `load_dataset(path)` opens; without it, the first that is neither episodes nor drops.
+    """
+    first = default or next((c for c in configs if c not in ("episodes", "drops")), "episodes")
+    lines = ["configs:"]
+    for config in sorted(configs, key=lambda c: (c != first, list(configs).index(c))):
+        lines.append(f"- config_name: {config}")
+        if config == first:
+            lines.append("  default: true")
+        lines.append("  data_files:")
+        for split in configs[config]:
+            lines += [f"  - split: {split}", f"    path: data/{config}/{split}-*.parquet"]
+    return "\n".join(lines) + "\n"
+
+
+class _Written(NamedTuple):
+    """One config on disk."""
+
+    files: list[FileEntry]
+    splits: dict[str, int]
+    total: Total
+
+
+def _assemble(folder: Path, parts: Parts, indices: Sequence[int], about: Description, rows_per_shard: int) -> Manifest:
+    files = parts.files
+    files.mkdir(folder / "_manifest")
+    written = {config: _write_config(folder, parts, indices, about, config, rows_per_shard) for config in parts.types}
+    listed = [entry for config in written.values() for entry in config.files]
+    metrics = files.write_bytes(folder / manifests.METRICS, render_json(dict(about.metrics)))
+    listed.append(_entry(manifests.METRICS, metrics))
+    manifest = Manifest(
+        format=FORMAT_VERSION,
+        name=about.name,
+        version=about.version,
+        pipeline_version=about.pipeline_version,
+        components=dict(about.components),
+        content_hash=content_hash({config: w.total for config, w in written.items()}, parts.types),
+        recipe=dict(about.recipe),
+        models=tuple(dict(m) for m in about.models),
+        files=_by_path(listed),
+        funnel=tuple(dict(f) for f in about.funnel),
+        configs={config: w.splits for config, w in written.items()},
+        records={config: record.__name__ for config, record in parts.types.items()},
+        schemas={config: schema_hash(record) for config, record in parts.types.items()},
+        writer=manifests.writer(rows_per_shard),
+        determinism=about.determinism,
+    )
+    card = about.card if isinstance(about.card, str) else about.card(manifest)
+    listed.append(_entry(manifests.CARD, files.write_bytes(folder / manifests.CARD, card.encode())))
+    manifest = replace(manifest, files=_by_path(listed))
+    files.write_bytes(folder / manifests.RUN, sealed(dict(about.run)))
+    files.write_bytes(folder / manifests.MANIFEST, manifests.manifest_bytes(manifest))
+    files.sync_tree(folder)
+    return manifest
+
+
+def _by_path(entries: list[FileEntry]) -> tuple[FileEntry, ...]:
+    return tuple(sorted(entries, key=lambda e: e.path))
+
+
+def _entry(path: str, stored: Stored, rows: int | None = None) -> FileEntry:
+    return FileEntry(path=path, bytes=stored.bytes, sha256=stored.sha256, rows=rows)
+
+
+class _Arranged(NamedTuple):
+    rows: Rows
+    sources: list[Source]
+    split: str
+
+
+def _arranged(
+    parts: Parts, indices: Sequence[int], config: str, dropped: Mapping[str, str], extra: Sequence[Drop]
+) -> list[_Arranged]:
+    record = parts.types[config]
+    more = keyed_table(extra, record)
+    sources = [*parts.sources(config, indices), lambda: more]
+    found = arrange(sources, config=config, dropped=dropped, unique=record is not Drop)
+    return [_Arranged(rows, sources, split) for split, rows in found.items()]
+
+
+def _write_config(
+    folder: Path, parts: Parts, indices: Sequence[int], about: Description, config: str, rows_per_shard: int
+) -> _Written:
+    """Write every split of one config; one without rows still gets a file, so that it can be loaded."""
+    extra = about.drops if config == "drops" else ()
+    record = parts.types[config]
+    arranged = _arranged(parts, indices, config, about.dropped.get(config, {}), extra)
+    files = parts.files
+    files.mkdir(folder / "data" / config)
+    entries: list[FileEntry] = []
+    splits: dict[str, int] = {}
+    total = Total()
+    for rows, sources, split in arranged or [_Arranged(Rows.none(), [], "train")]:
+        count = len(rows.row)
+        shards = max(1, -(-count // rows_per_shard))
+        for shard in range(shards):
+            first, last = shard * rows_per_shard, min(count, (shard + 1) * rows_per_shard)
+            path = manifests.data_path(config, split, shard, shards)
+            tables = (gather(sources, rows, start, end) for start, end in row_groups(rows, first, last))
+            entries.append(_entry(path, _write_parquet(files, folder / path, record, tables), last - first))
+        splits[split] = count
+        total = total.plus(rows.digests)
+    return _Written(entries, splits, total)
+
+
+def _write_parquet(files: Files, path: Path, record: type, tables: Iterator[pa.Table]) -> Stored:
+    """One file; each table becomes one row group."""
+    with files.create(path) as output:
+        writer = pq.ParquetWriter(output, arrow_schema(record), **manifests.PARQUET)
+        try:
+            for table in tables:
+                writer.write_table(table, row_group_size=max(1, table.num_rows))
+        except BaseException:
+            writer.is_open = False  # closing would write a footer to a file that is given up
+            raise
+        writer.close()
+    return output.stored

@@ -1,0 +1,161 @@
+"""One order of rows, whatever parts they came in: sorted by key, and cut into row groups by content.
+
+A part file carries four narrow columns in front of the record's own: the key that rows are sorted by, the split, the
+row's hash and its size. They are all that has to be in memory for every row at once; the rows themselves are gathered a
+row group at a time. A row group ends at a row whose own hash says so, with a chance in proportion to its size, so that
+a row added to a later version moves the boundaries near it and no others (Parquet's content-defined chunking alone is
+undone by row groups of a fixed number of rows).
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from errata.errors import StoreError
+from errata.records.arrow import to_table
+from errata.records.types import Drop, Episode
+from errata.store.hashing import digests
+
+KEYS = pa.schema(
+    [
+        pa.field("_key", pa.string(), nullable=False),
+        pa.field("_split", pa.string(), nullable=False),
+        pa.field("_digest", pa.binary(32), nullable=False),
+        pa.field("_size", pa.int64(), nullable=False),
+    ]
+)
+GROUP_LEAST = 4 << 20
+"""A row group holds at least this much canonical JSON, in bytes, unless it is a shard's last."""
+GROUP_SPREAD = 4 << 20
+"""Further bytes, on average, until a row ends the group."""
+GROUP_MOST = 16 << 20
+"""A row group ends after the row that reaches this, whatever the row's hash."""
+
+_SPLIT = re.compile(r"[A-Za-z0-9_]{1,64}")
+Source = Callable[[], pa.Table]
+"""Opens one keyed table; called again for every row group, so that no more than one is mapped at a time."""
+
+
+class Rows(NamedTuple):
+    """Where the rows of one split lie, in their final order."""
+
+    source: npt.NDArray[np.int64]
+    row: npt.NDArray[np.int64]
+    sizes: list[int]
+    digests: list[bytes]
+
+    @classmethod
+    def none(cls) -> "Rows":
+        return cls(np.arange(0), np.arange(0), [], [])
+
+
+def row_key(row: Any) -> str:
+    """What a row is sorted by: its id, or all fields of a drop, which has none."""
+    if isinstance(row, Drop):
+        return "\0".join((row.episode, row.stage, row.code, row.target, row.detail, row.kind))
+    return str(row.id)
+
+
+def row_split(row: Any) -> str:
+    """The split that a row belongs to; drops are all in `train`."""
+    if isinstance(row, Drop):
+        return "train"
+    return row.problem.split if isinstance(row, Episode) else str(row.split)
+
+
+def keyed_table(rows: Sequence[Any], record_type: type) -> pa.Table:
+    """The rows, sorted by key, with the narrow columns in front. Raises StoreError for a name that is no split."""
+    hashed = sorted(
+        zip(map(row_key, rows), digests(rows, record_type), range(len(rows)), strict=True), key=lambda x: (x[0], x[1])
+    )
+    ordered = [rows[i] for _, _, i in hashed]
+    splits = [row_split(row) for row in ordered]
+    for split in set(splits):
+        if not _SPLIT.fullmatch(split):
+            raise StoreError(f"{split!r} cannot name a split: use up to 64 letters, digits and underscores")
+    keys = [
+        pa.array([key for key, _, _ in hashed], pa.string()),
+        pa.array(splits, pa.string()),
+        pa.array([digest.sha256 for _, digest, _ in hashed], pa.binary(32)),
+        pa.array([digest.size for _, digest, _ in hashed], pa.int64()),
+    ]
+    table = to_table(ordered, record_type)
+    return pa.Table.from_arrays([*keys, *table.columns], schema=pa.schema([*KEYS, *table.schema]))
+
+
+def arrange(sources: Sequence[Source], *, config: str, dropped: Collection[str], unique: bool) -> dict[str, Rows]:
+    """The final order of all rows that are not dropped, by split.
+
+    Raises StoreError if two rows share a key where keys are `unique`, or if a dropped key is no row's.
+    """
+    narrow = [source().select(KEYS.names) for source in sources]
+    lengths = [t.num_rows for t in narrow]
+    table = pa.concat_tables(narrow)
+    table = table.append_column("source", pa.array(np.repeat(np.arange(len(narrow)), lengths)))
+    table = table.append_column("row", pa.array(np.concatenate([np.arange(n) for n in lengths] or [np.arange(0)])))
+    if dropped:
+        gone = pc.is_in(table["_key"], value_set=pa.array(sorted(dropped), pa.string()))
+        found = pc.sum(gone).as_py() or 0
+        if found != len(set(dropped)):
+            raise StoreError(f"{config}: {len(set(dropped))} rows were to be dropped, but {found} of those ids exist")
+        table = table.filter(pc.invert(gone))
+    table = table.take(pc.sort_indices(table, [("_key", "ascending"), ("_digest", "ascending")])).combine_chunks()
+    if unique:
+        _refuse_twins(table["_key"], config)
+    return {
+        split: _rows(table.filter(pc.equal(table["_split"], split)))
+        for split in sorted(pc.unique(table["_split"]).to_pylist())
+    }
+
+
+def row_groups(rows: Rows, first: int, last: int) -> Iterator[tuple[int, int]]:
+    """Where the row groups of rows `first` to `last` begin and end."""
+    start, size = first, 0
+    for i in range(first, last):
+        size += rows.sizes[i]
+        chance = int.from_bytes(rows.digests[i][:4], "big") / (1 << 32)
+        chosen = size >= GROUP_LEAST and chance < rows.sizes[i] / GROUP_SPREAD
+        if chosen or size >= GROUP_MOST or i + 1 == last:
+            yield start, i + 1
+            start, size = i + 1, 0
+
+
+def gather(sources: Sequence[Source], rows: Rows, start: int, end: int) -> pa.Table:
+    """Rows `start` to `end` in their final order, copied from their sources, without the narrow columns."""
+    source, row = rows.source[start:end], rows.row[start:end]
+    by_source = np.argsort(source, kind="stable")
+    pieces = []
+    for index in np.unique(source):
+        table = sources[index]()
+        pieces.append(
+            table.select(table.column_names[len(KEYS) :]).take(pa.array(row[by_source][source[by_source] == index]))
+        )
+    back = np.empty_like(by_source)
+    back[by_source] = np.arange(len(by_source))
+    return pa.concat_tables(pieces).take(pa.array(back)).combine_chunks()
+
+
+def _rows(table: pa.Table) -> Rows:
+    return Rows(
+        table["source"].to_numpy(),
+        table["row"].to_numpy(),
+        table["_size"].to_pylist(),
+        table["_digest"].to_pylist(),
+    )
+
+
+def _refuse_twins(column: pa.ChunkedArray, config: str) -> None:
+    keys = column.combine_chunks()
+    if len(keys) < 2:
+        return
+    same = pc.equal(keys.slice(1), keys.slice(0, len(keys) - 1))
+    if pc.any(same).as_py():
+        twin = keys[pc.index(same, True).as_py()].as_py()
+        raise StoreError(
+            f"{config}: two rows have the id {twin!r}, and an id must be one row's: look at where they come from"
+        )

@@ -1,0 +1,52 @@
+"""Cutting a text into steps loses nothing and makes no blank step."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from errata.records.segment import RULES, segment
+
+TEXTS = st.text(alphabet=st.sampled_from("ab1.!?)\"' \t\n\r\u2028\u00a0é"), max_size=60) | st.text(max_size=80)
+
+
+@given(TEXTS, st.sampled_from(RULES))
+def test_the_joined_steps_are_the_text(text: str, rule: str) -> None:
+    steps = segment(text, rule)
+    assert "".join(steps) == text
+    assert all(steps)
+    if text.strip():
+        assert all(step.strip() for step in steps)
+    else:
+        assert len(steps) == bool(text)
+
+
+@given(TEXTS, st.sampled_from(RULES))
+def test_a_step_is_cut_no_further_alone(text: str, rule: str) -> None:
+    if rule in ("lines", "chain"):
+        assert all(segment(step, rule) == (step,) for step in segment(text, rule))
+
+
+def test_a_line_keeps_its_break_and_the_blank_lines_after_it() -> None:
+    assert segment("\n a\n\n  b\r\nc", "lines") == ("\n a\n\n", "  b\r\n", "c")
+    assert segment("a\nb\n", "chain") == segment("a\nb\n", "lines") == ("a\n", "b\n")
+
+
+def test_paragraphs_end_at_blank_lines() -> None:
+    assert segment("a\nb\n \n\nc\nd", "paragraphs") == ("a\nb\n \n\n", "c\nd")
+
+
+def test_sentences_end_neither_in_numbers_nor_in_titles() -> None:
+    text = 'Mr. Li pays 3.50 euros. "Is it enough?" Yes, e.g. today!\n1. Add. 2. Stop.'
+    assert segment(text, "sentences") == (
+        "Mr. Li pays 3.50 euros. ",
+        '"Is it enough?" ',
+        "Yes, e.g. today!\n",
+        "1. Add. ",
+        "2. ",
+        "Stop.",
+    )
+
+
+def test_an_unknown_rule_says_what_exists() -> None:
+    with pytest.raises(ValueError, match="no rule is called 'words': there are lines"):
+        segment("a", "words")

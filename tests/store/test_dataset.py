@@ -1,0 +1,196 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from errata.errors import StoreError
+from errata.records.types import Drop
+from errata.store import order
+from errata.store.dataset import configs_yaml, finish, sorted_rows
+from errata.store.reader import open_dataset
+from tests.store.support import build, commit, describe, make, tree
+
+MADE = [make(i) for i in range(40)]
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    return tree(build(tmp_path_factory.mktemp("reference"), MADE, pieces=1, rows_per_shard=7).path)
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.permutations(MADE), st.integers(1, 6), st.randoms(use_true_random=False))
+def test_the_same_rows_give_the_same_bytes_however_they_were_cut(
+    tmp_path_factory: pytest.TempPathFactory, reference: dict[str, bytes], made: list, pieces: int, random: object
+) -> None:
+    root = tmp_path_factory.mktemp("cut")
+    parts = commit(root / "parts", [made[i::pieces] for i in range(pieces)])
+    indices = list(parts.done().parts)
+    random.shuffle(indices)  # type: ignore[attr-defined]
+    found = finish(parts, indices, describe(MADE), out=root / "out", rows_per_shard=7)
+    assert tree(found.path) == reference
+
+
+def test_the_layout_is_the_documented_one(tmp_path: Path) -> None:
+    found = build(tmp_path, MADE, rows_per_shard=7)
+    assert found.new and found.path == tmp_path / "out/sums/1.0-0123456789ab"
+    assert (tmp_path / "out/sums/LATEST").read_text() == "1.0-0123456789ab\n"
+    assert sorted(p.name for p in (tmp_path / "out/sums").iterdir()) == ["1.0-0123456789ab", "LATEST"]
+    files = tree(found.path)
+    listed = {e.path for e in found.manifest.files}
+    assert files.keys() == listed | {"_manifest/manifest.json", "_manifest/run.json"}
+    assert {p for p in files if p.startswith("data/sft/t")} == {
+        *(f"data/sft/train-0000{i}-of-00003.parquet" for i in range(3)),
+        *(f"data/sft/test-0000{i}-of-00002.parquet" for i in range(2)),
+    }
+    assert {p for p in files if p.startswith("data/dpo")} == {"data/dpo/train-00000-of-00001.parquet"}
+    assert found.manifest.configs["episodes"] == {"other_split": 10, "test": 10, "train": 20}
+    assert found.manifest.configs["dpo"] == {"train": 0}
+
+
+def test_rows_come_back_sorted_and_whole(tmp_path: Path) -> None:
+    data = open_dataset(build(tmp_path, MADE, rows_per_shard=7).path)
+    episodes = sorted((m.episode for m in MADE), key=lambda e: (e.problem.split, e.id))
+    assert list(data.rows("episodes")) == episodes
+    assert list(data.rows("sft", "test")) == sorted((r for m in MADE[2::4] for r in m.sft), key=lambda r: r.id)
+    drops = sorted((d for m in MADE for d in m.drops), key=lambda d: (d.episode, d.stage, d.code, d.target, d.detail))
+    assert list(data.rows("drops")) == drops and len(drops) == 7
+    with pytest.raises(StoreError, match="no config 'kto': there are"):
+        list(data.rows("kto"))
+    with pytest.raises(StoreError, match="no split of sft 'dev': there are"):
+        list(data.rows("sft", "dev"))
+
+
+def test_an_episode_is_found_by_the_beginning_of_its_id(tmp_path: Path) -> None:
+    data = open_dataset(build(tmp_path, MADE).path.parent)
+    wanted = MADE[11].episode
+    assert data.episode(wanted.id) == wanted
+    assert data.episode(wanted.id[:8]) == wanted
+    with pytest.raises(StoreError, match="no episode whose id begins with 'zz'"):
+        data.episode("zz")
+    with pytest.raises(StoreError, match="40 episodes have an id that begins with ''"):
+        data.episode("")
+
+
+def test_corpus_operations_drop_rows_and_leave_a_drop_for_each(tmp_path: Path) -> None:
+    row = MADE[0].sft[0]
+    drop = Drop(episode=row.episode, stage="dedup", code="near_duplicate", kind="filtered", target=row.id)
+    whole, less = build(tmp_path / "a", MADE), None
+    changes = {"dropped": {"sft": {row.id: "near_duplicate"}}, "drops": (drop,)}
+    less = build(tmp_path / "b", MADE, **changes)
+    data = open_dataset(less.path)
+    assert row.id not in {r.id for r in data.rows("sft")} and less.manifest.configs["sft"]["train"] == 19
+    assert drop in set(data.rows("drops")) and less.manifest.configs["drops"]["train"] == 8
+    assert less.manifest.content_hash != whole.manifest.content_hash
+    with pytest.raises(StoreError, match="sft: 1 rows were to be dropped, but 0 of those ids exist"):
+        build(tmp_path / "c", MADE, dropped={"sft": {"stranger": "x"}})
+
+
+def test_the_content_hash_does_not_depend_on_shards(tmp_path: Path) -> None:
+    one, two = build(tmp_path / "a", MADE), build(tmp_path / "b", MADE, rows_per_shard=3)
+    assert one.manifest.content_hash == two.manifest.content_hash
+    assert one.manifest.files != two.manifest.files
+
+
+def test_two_rows_with_one_id_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=f"episodes: two rows have the id '{MADE[3].episode.id}'"):
+        build(tmp_path, [*MADE[:5], MADE[3]])
+    assert not list((tmp_path / "out/sums").iterdir())
+
+
+def test_corpus_operations_see_one_order_however_parts_were_cut(tmp_path: Path) -> None:
+    one = commit(tmp_path / "a", [MADE])
+    many = commit(tmp_path / "b", [MADE[25:], MADE[:10], MADE[10:25]])
+    assert list(sorted_rows(one, [0], "sft")) == list(sorted_rows(many, [2, 0, 1], "sft"))
+
+
+def test_a_finished_version_is_never_written_again(tmp_path: Path) -> None:
+    first = build(tmp_path, MADE)
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*")}
+    again = build(tmp_path, MADE, run={"seconds": 99})
+    assert not again.new and again.manifest == first.manifest
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*")} == before
+
+
+def test_latest_names_the_newest_and_is_mended(tmp_path: Path) -> None:
+    latest = tmp_path / "out/sums/LATEST"
+    build(tmp_path, MADE[:4], version="1")
+    build(tmp_path, MADE[:4], version="2")
+    build(tmp_path, MADE[:4], version="1")
+    assert latest.read_text() == "2\n"
+    latest.write_text("1\n")  # as if the run had died before the last step
+    build(tmp_path, MADE[:4], version="2")
+    assert latest.read_text() == "2\n" and open_dataset(tmp_path / "out/sums").manifest.version == "2"
+
+
+def test_two_processes_race_and_one_wins(tmp_path: Path) -> None:
+    script = """
+import sys, time
+from pathlib import Path
+from tests.store.support import *
+root, out = Path(sys.argv[1]), Path(sys.argv[2])
+made = [make(i) for i in range(6)]
+parts = commit(root, [made])
+def meet(operation, path):  # both have assembled their version before either claims it
+    if operation == "claim":
+        (out / f"ready-{root.name}").touch()
+        end = time.monotonic() + 60
+        while len(list(out.glob("ready-*"))) < 2 and time.monotonic() < end:
+            time.sleep(0.005)
+parts.files = Files(meet)
+print(finish(parts, [0], describe(made), out=out).new)
+"""
+    out = tmp_path / "out"
+    out.mkdir()
+    command = [sys.executable, "-c", script]
+    repository = Path(__file__).resolve().parents[2]
+    both = [
+        subprocess.Popen([*command, tmp_path / name, out], stdout=subprocess.PIPE, text=True, cwd=repository)
+        for name in ("a", "b")
+    ]
+    said = [p.communicate(timeout=120)[0].strip() for p in both]
+    assert sorted(said) == ["False", "True"] and [p.returncode for p in both] == [0, 0]
+    assert sorted(p.name for p in (out / "sums").iterdir()) == ["1.0-0123456789ab", "LATEST"]
+
+
+def test_a_folder_in_the_way_is_told(tmp_path: Path) -> None:
+    (tmp_path / "out/sums/1.0-0123456789ab/mine").mkdir(parents=True)
+    with pytest.raises(StoreError, match="exists but holds no _manifest/manifest.json: move it away"):
+        build(tmp_path, MADE[:2])
+    with pytest.raises(StoreError, match="'../x' cannot name a dataset"):
+        build(tmp_path, MADE[:2], name="../x")
+
+
+def test_row_groups_end_by_content(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    digests = [rng.bytes(32) for _ in range(3000)]
+    rows = order.Rows(np.arange(3000), np.arange(3000), [30_000] * 3000, digests)
+    groups = list(order.row_groups(rows, 0, 3000))
+    assert groups[0][0] == 0 and groups[-1][1] == 3000
+    assert all(a[1] == b[0] for a, b in zip(groups, groups[1:], strict=False))
+    sizes = [(end - start) * 30_000 for start, end in groups]
+    assert max(sizes) <= order.GROUP_MOST + 30_000 and min(sizes[:-1]) >= order.GROUP_LEAST
+    shifted = order.Rows(rows.source, rows.row, [*rows.sizes, 30_000], [rng.bytes(32), *digests])
+    moved = {end - 1 for _, end in order.row_groups(shifted, 0, 3001)}
+    kept = moved & {end for _, end in groups}
+    assert len(kept) > len(groups) / 2, "a row more at the front must not move every boundary"
+
+
+def test_parquet_has_checksums_an_index_and_no_times(tmp_path: Path) -> None:
+    found = build(tmp_path, MADE)
+    file = pq.ParquetFile(found.path / "data/sft/train-00000-of-00001.parquet")
+    column = file.metadata.row_group(0).column(0)
+    assert column.has_offset_index and column.has_column_index and column.compression == "ZSTD"
+    assert set(file.metadata.metadata or {}) <= {b"ARROW:schema"}
+
+
+def test_the_front_matter_names_every_split() -> None:
+    text = configs_yaml({"episodes": {"train": 3}, "drops": {"train": 0}, "sft": {"test": 1, "train": 2}})
+    assert text.startswith("configs:\n- config_name: sft\n  default: true\n  data_files:\n  - split: test\n")
+    assert "    path: data/drops/train-*.parquet\n" in text
+    assert "- config_name: drops\n  default: true" in configs_yaml({"sft": {}, "drops": {"train": 0}}, default="drops")
