@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -38,20 +38,30 @@ ASK_AGAIN = "There may be an error\nSolve it again"
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """Word-level tokens; a line break is a word of its own, and text of single spaces survives the round trip."""
+    """Word-level tokens; a line break is a word of its own, and text of single spaces survives the round trip.
+
+    The marks of roles are no special tokens, which decoding skips: the decoder must see one to know that no space
+    joins the words after it to those before it, when a server decodes a reply after its prompt.
+    """
     numbers = [str(n) for n in range(max(chains.MODULUS, 24))]
     vocabulary = {w: i for i, w in enumerate((*SPECIAL, "\n", *WORDS, *numbers, *chains.NAMES))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<|unk|>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split("\n", "isolated"), pre_tokenizers.Split(" ", "removed")]
     )
+    roles = [AddedToken(f"<|{role}|>", normalized=False, special=False) for role in ("system", "user", "assistant")]
+    tokenizer.add_tokens(roles)
     tokenizer.decoder = decoders.Sequence(
-        [decoders.WordPiece(prefix="##", cleanup=False), decoders.Fuse(), decoders.Replace(Regex(" ?\n ?"), "\n")]
+        [
+            decoders.WordPiece(prefix="##", cleanup=False),
+            decoders.Fuse(),
+            decoders.Replace(Regex(r" ?<\|(system|user|assistant)\|> ?"), ""),
+            decoders.Replace(Regex(" ?\n ?"), "\n"),
+        ]
     )
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<|pad|>", unk_token="<|unk|>", eos_token="<|end|>",
-        additional_special_tokens=["<|system|>", "<|user|>", "<|assistant|>"], model_max_length=512,
-        clean_up_tokenization_spaces=False,
+        model_max_length=512, clean_up_tokenization_spaces=False,
     )
     fast.chat_template = TEMPLATE
     return fast

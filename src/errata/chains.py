@@ -21,6 +21,7 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 MODULUS = 11
 """The modulus that the pocket student was trained on."""
@@ -34,11 +35,13 @@ OPERATIONS = ("plus", "minus", "times")
 KINDS = ("operand", "arithmetic", "definition", "order", "answer", "premature", "format")
 """Kinds of error, from a wrong value recalled for an operand to text that is no step at all."""
 
-_LEAF = re.compile(r"(\w+) is (\d+)")
+_LEAF = re.compile(r"(\w+) is (\d{1,9})")
 _RULE = re.compile(r"(\w+) is (\w+) (plus|minus|times) (\w+)")
-_STEP = re.compile(r"(\w+) is (\w+) (plus|minus|times) (\w+) = (\d+) (plus|minus|times) (\d+) so (\w+) is (\d+)")
+_STEP = re.compile(
+    r"(\w+) is (\w+) (plus|minus|times) (\w+) = (\d{1,9}) (plus|minus|times) (\d{1,9}) so (\w+) is (\d{1,9})"
+)
 _ANSWER = re.compile(r"The answer is (\d+)")
-_PROBLEM = re.compile(r"All values are modulo (\d+)\n((?:.+\n)+?)What is (\w+) \?")
+_PROBLEM = re.compile(r"All values are modulo (\d{1,9})\n((?:.+\n)+?)What is (\w+) \?")
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,10 @@ class Chain:
 
     def values(self) -> dict[str, int]:
         """The true value of every name that can be computed."""
+        return dict(self._values)
+
+    @cached_property
+    def _values(self) -> dict[str, int]:
         known: dict[str, int] = {}
         pending = list(self.rules)
         while pending:
@@ -110,7 +117,10 @@ def generate(rng: random.Random, operations: int, distractors: int = 0, modulus:
     if operations < 1 or distractors < 0 or 2 * operations + distractors + 1 > len(NAMES):
         raise ValueError(f"no chain has {operations} operations and {distractors} distractors")
     names = iter(rng.sample(NAMES, len(NAMES)))
-    number = lambda: str(rng.randrange(modulus))  # noqa: E731
+
+    def number() -> str:
+        return str(rng.randrange(modulus))
+
     last = next(names)
     rules = [Rule(last, number())]
     leaves, results = [last], [last]
@@ -144,6 +154,7 @@ def question(chain: Chain) -> str:
     return f"All values are modulo {chain.modulus}\n{lines}\nWhat is {chain.target} ?"
 
 
+@lru_cache(maxsize=1024)
 def parse(text: str) -> Chain | None:
     """The problem found in `text`, or None; the inverse of `question`."""
     found = _PROBLEM.search(text)
@@ -211,7 +222,7 @@ def first_error(chain: Chain, steps: Sequence[str]) -> Finding | None:
         if final:
             if chain.target not in known:
                 return Finding(i, "premature", f"{chain.target} is not known yet")
-            if int(final[1]) != values[chain.target]:
+            if (final[1].lstrip("0") or "0") != str(values[chain.target]):
                 return Finding(i, "answer", f"it is not the value of {chain.target}")
             return None
         found = _wrong(chain, line, values, known)
@@ -249,7 +260,10 @@ def slip(rng: random.Random, chain: Chain, kind: str) -> list[str] | None:
     rules = needed(chain)
     at = rng.randrange(len(rules))
     known = chain.values()
-    other = lambda value: (value + rng.randrange(1, chain.modulus)) % chain.modulus  # noqa: E731
+
+    def other(value: int) -> int:
+        return (value + rng.randrange(1, chain.modulus)) % chain.modulus
+
     steps: list[str] = []
     for i, rule in enumerate(rules):
         seen = dict(known)

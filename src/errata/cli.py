@@ -1,6 +1,7 @@
 """The command line: run, check, show, list, plan. Errors are one line; a traceback needs `--debug`."""
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -9,8 +10,8 @@ from pathlib import Path
 
 from errata import __version__, registry
 from errata.errors import ErrataError, RecipeError
-from errata.records.types import Episode
 from errata.recipe import read
+from errata.records.types import Episode
 from errata.reports import outline, show
 from errata.reports.bars import Bars
 from errata.runners import job
@@ -27,6 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
         return int(args.run(args))
+    except BrokenPipeError:
+        # The reader of a pipe went away, e.g. `errata list | head`; nothing is left to be flushed to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except ErrataError as error:
         if args.debug:
             raise
@@ -35,17 +40,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if args.run is _run and not isinstance(error, RecipeError):
             print("errata: finished work is kept; the same command resumes", file=sys.stderr)
         return 1
+    except Exception as error:
+        if args.debug:
+            raise
+        said = show.clean(f"{type(error).__name__}: {error}")
+        print(f"errata: this should not have happened: {said}; --debug shows where, please report it", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        print("\nerrata: interrupted; every finished reply is kept, and the same command resumes from there", file=sys.stderr)
+        print(
+            "\nerrata: interrupted; every finished reply is kept, and the same command resumes from there",
+            file=sys.stderr,
+        )
         return 130
-    except BrokenPipeError:
-        # The reader of a pipe went away, e.g. `errata list | head`.
-        sys.stderr.close()
-        return 141
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="errata", description="Turn a language model's own mistakes into verified training data.")
+    parser = argparse.ArgumentParser(
+        prog="errata", description="Turn a language model's own mistakes into verified training data."
+    )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -57,7 +69,13 @@ def _parser() -> argparse.ArgumentParser:
 
     def recipe(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("pipeline", type=Path, metavar="PIPELINE", help="a recipe, e.g. pipelines/quickstart.yaml")
-        parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change the recipe, e.g. source.with.count=100")
+        parser.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="PATH=VALUE",
+            help="change the recipe, e.g. source.with.count=100",
+        )
         parser.add_argument("--limit", type=int, metavar="N", help="take only the first N problems")
 
     run = command("run", _run, "Run a recipe and write a dataset version.")
@@ -69,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--replay", action="store_true", help="answer from the journal alone; fail on a miss")
     check = command("check", _check, "Tell every fault of a recipe or dataset; exit 1 if there is one.")
     check.add_argument("path", type=Path)
+    check.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change the recipe first")
     shown = command("show", _show, "Show a dataset, or one of its episodes, as text.")
     shown.add_argument("dataset", type=Path)
     shown.add_argument("episode", nargs="?", help="an id, or its first digits")
@@ -84,7 +103,7 @@ def _run(args: argparse.Namespace) -> int:
     )  # fmt: skip
     began = time.monotonic()
     with Bars() as bars:
-        made, finished = job.run(options, bars.update)
+        _, finished = job.run(options, bars.update)
     if not finished.new:
         print(f"{finished.path} is finished already and is never rewritten")
         return 0
@@ -99,14 +118,18 @@ def _summary(finished: Finished, seconds: float) -> str:
     parts.append(", ".join(f"{n:,} {config}" for config, n in configs.items()) + f" rows in {seconds:.0f} s")
     row = next((r for c in configs if c not in ("episodes", "drops") if (r := show.first_splice(data.rows(c)))), None)
     if row is not None:
-        parts.append(f"a spliced example ({show.TRAINED} trained, {show.MASKED} masked from the loss):\n\n{show.row_text(row)}")
+        parts.append(
+            f"a spliced example ({show.TRAINED} trained, {show.MASKED} masked from the loss):\n\n{show.row_text(row)}"
+        )
         parts.append(f"errata show {finished.path} {row.episode[:12]}")
     return "\n\n".join(parts)
 
 
 def _check(args: argparse.Namespace) -> int:
     if args.path.suffix in (".yaml", ".yml"):
-        read.read(args.path)
+        made = job.prepare(job.Options(recipe=args.path, changes=tuple(args.set)))
+        # A source tells what is wrong with its file when it is first read.
+        next(made.plan.items(), None)
         print(f"{args.path}: no fault found")
         return 0
     faults = check_dataset(args.path)

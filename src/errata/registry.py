@@ -72,7 +72,7 @@ class Component:
     @property
     def hints(self) -> dict[str, Any]:
         """The annotated types of its parameters."""
-        function = self.make.__init__ if inspect.isclass(self.make) else self.make  # type: ignore[misc]
+        function = self.make.__init__ if inspect.isclass(self.make) else self.make
         return typing.get_type_hints(function, include_extras=True)
 
     @property
@@ -153,7 +153,9 @@ def find(kind: Kind, name: str, folder: Path | None = None) -> Component:
         return _load(kind, name, folder or Path())
     known = components(kind)
     if name not in known:
-        raise RecipeError(f"no {kind} is called {name!r}: there are {', '.join(known)}; or name your own as file.py:function")
+        raise RecipeError(
+            f"no {kind} is called {name!r}: there are {', '.join(known)}; or name your own as file.py:function"
+        )
     return known[name]
 
 

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from tests.engines.llama_numpy import Llama
 
 from errata import chains
 from errata.engines.base import Reply, Request, Sampling
@@ -22,6 +21,7 @@ from errata.engines.pocket_runtime import Decoder, Row, draw
 from errata.errors import EngineDown, EngineError, RecipeError
 from errata.records.types import Message
 from errata.registry import find
+from tests.engines.llama_numpy import Llama
 
 MODEL = shipped()
 
@@ -81,7 +81,7 @@ def varied(count: int) -> list[Request]:
 
 def test_both_formats_give_the_same_logits(words: Words) -> None:
     reference, runtime = Llama(MODEL), decoder()
-    for seed, operations in enumerate((1, 3, 6, 9, 11)):
+    for seed, operations in enumerate((2, 6, 11)):
         chain = chains.generate(random.Random(seed), operations, 2)
         turns = (chains.question(chain), "\n".join(chains.solve(chain)))
         ids = words.encode(words.render(request(*turns)))
@@ -105,10 +105,10 @@ def test_decoding_in_steps_gives_the_logits_of_the_whole(words: Words) -> None:
 
 
 def test_a_reply_never_depends_on_its_neighbours() -> None:
-    asked = varied(60)
-    alone = [replies([r], slots=8)[0] for r in asked[:20]]
+    asked = varied(40)
+    alone = [replies([r], slots=8)[0] for r in asked[:12]]
     together = replies(asked, slots=8)
-    assert together[:20] == alone
+    assert together[:12] == alone
     order = list(range(len(asked)))
     for trial in range(3):
         random.Random(trial).shuffle(order)
@@ -120,7 +120,7 @@ def test_a_reply_never_depends_on_its_neighbours() -> None:
 
 @pytest.mark.parametrize(("slots", "threads"), [(32, 1), (3, 1), (8, 2), (8, 3)])
 def test_a_reply_depends_on_neither_slots_nor_threads(slots: int, threads: int) -> None:
-    asked = varied(40)
+    asked = varied(24)
     assert replies(asked, slots=slots, threads=threads) == replies(asked, slots=8, threads=1)
 
 
@@ -202,6 +202,7 @@ def test_an_empty_prefix_is_no_prefix() -> None:
     assert ask(question(2), "", temperature=0).text == ask(question(2), temperature=0).text
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from(["amber", "birch", "is", "plus", "7", "so", "\n", "="]), min_size=1, max_size=20))
 def test_text_of_single_spaces_survives_tokens(words: Words, parts: list[str]) -> None:
     text = " ".join(parts).replace(" \n ", "\n").replace(" \n", "\n").replace("\n ", "\n")
@@ -216,21 +217,15 @@ def test_the_template_marks_turns_and_leaves_a_prefix_open(words: Words) -> None
     assert words.render(request("a", "b\n")) == "<|user|>a<|end|><|assistant|>b\n"
 
 
-def test_the_context_is_a_limit() -> None:
-    text = "\n".join(["amber is 7"] * 120)
-    lines = text.splitlines()
-    fits = ask("\n".join(lines[:125]), temperature=1.5, max_tokens=10_000, stop=())
-    assert fits.prompt_tokens + fits.completion_tokens <= 512
-    with pytest.raises(EngineError, match="must fit into 512") as raised:
-        ask("\n".join([text, text]))
-    assert raised.value.code == "too_long"
-
-
-def test_a_row_that_fills_the_context_is_cut(words: Words) -> None:
-    prompt = words.encode(words.render(request("\n".join(["amber is 7"] * 120))))
-    spare = 512 - len(prompt)
-    made = replies([request("\n".join(["amber is 7"] * 120), seed=s, max_tokens=9999, temperature=50) for s in range(4)])
+def test_the_context_is_a_limit(words: Words) -> None:
+    long = "\n".join(["amber is 7"] * 120)
+    spare = 512 - len(words.encode(words.render(request(long))))
+    made = replies([request(long, seed=s, max_tokens=9999, temperature=50) for s in range(4)])
     assert any(r.finish == "length" and r.completion_tokens == spare for r in made)
+    assert all(r.prompt_tokens + r.completion_tokens <= 512 for r in made)
+    with pytest.raises(EngineError, match="must fit into 512") as raised:
+        ask(f"{long}\n{long}")
+    assert raised.value.code == "too_long"
 
 
 def test_a_schema_is_refused() -> None:
@@ -327,7 +322,7 @@ logits_rows = arrays.arrays(np.float32, (6, 9), elements=st.floats(-8, 8, width=
 shares = arrays.arrays(np.float64, 6, elements=st.floats(0, 1, exclude_max=True))
 
 
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(logits_rows, shares, shares, st.permutations(range(6)))
 def test_draw_treats_rows_alone(logits: Any, uniform: Any, top_p: Any, order: list[int]) -> None:
     temperature = np.array([0, 0.5, 1.0, 1.0, 2.0, 0.7])
@@ -361,3 +356,19 @@ def test_the_configuration_fits_what_vllm_loads() -> None:
     assert config["head_dim"] >= 32
     size = (MODEL / "model.safetensors").stat().st_size
     assert size < 2_000_000 * 4, "at most two million parameters in float32"
+
+
+@pytest.mark.parametrize("fields", [{"max_tokens": 0}, {"seed": -1}])
+def test_what_cannot_be_sampled_fails_alone(fields: dict[str, int]) -> None:
+    async def use() -> list[Any]:
+        engine = Pocket(slots=2)
+        try:
+            asked = [request(question(1), **fields), request(question(1))]
+            return await asyncio.gather(*(engine.generate(r) for r in asked), return_exceptions=True)
+        finally:
+            await engine.close()
+
+    lost, answered = asyncio.run(use())
+    assert isinstance(lost, EngineError)
+    assert lost.code == "unsupported"
+    assert isinstance(answered, Reply)

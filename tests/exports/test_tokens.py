@@ -1,343 +1,36 @@
 """Labels against an oracle that writes each template again in Python, character by character with its label."""
 
-import functools
-from collections.abc import Callable
 from dataclasses import replace
-from itertools import groupby, pairwise
-from typing import Any, NamedTuple
+from itertools import groupby
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import normalizers
 from transformers import PreTrainedTokenizerFast
 
 from errata.errors import ExportError
 from errata.exports.tokens import IGNORED, TokenRow, render, render_all
 from errata.records.types import Drop, Message, SftRow, Span
-
-SPECIALS = ["<|im_start|>", "<|im_end|>", "<|user|>", "<|assistant|>", "<s>", "</s>", "<unk>"]
-CORPUS = 3 * [
-    "user\nassistant\nsystem\n Wait, that is wrong.\n\nThe answer is 12 \n\n\n x = a plus b = 3 plus 4 = 7\n",
-    "<think>\nFirst step\n</think>\n\nThe answer </think> is Yes & no < 3 You are careful.\nUser: hi\nAssistant: ok\n",
-]
-
-# --- tokenizers -------------------------------------------------------------------------------------------------------
-
-
-def _wrapped(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token="<s>",
-        eos_token="</s>",
-        unk_token="<unk>",
-        additional_special_tokens=SPECIALS[:4],
-        clean_up_tokenization_spaces=False,
-    )
-
-
-def _byte_level(*, trim: bool = False, regex: bool = True) -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=regex)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.post_processor = processors.ByteLevel(trim_offsets=trim, add_prefix_space=False)
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=420, special_tokens=SPECIALS, initial_alphabet=alphabet, show_progress=False, min_frequency=1
-    )
-    tokenizer.train_from_iterator(CORPUS, trainer)
-    return _wrapped(tokenizer)
-
-
-def _unigram() -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.Unigram())
-    tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
-    tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
-    trainer = trainers.UnigramTrainer(
-        vocab_size=150, special_tokens=SPECIALS, unk_token="<unk>", show_progress=False, initial_alphabet=list("ab日")
-    )
-    tokenizer.train_from_iterator(CORPUS, trainer)
-    return _wrapped(tokenizer)
-
-
-def _word_piece() -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.WordPiece(unk_token="<unk>"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=200, special_tokens=SPECIALS, show_progress=False, initial_alphabet=list("abe日x")
-    )
-    tokenizer.train_from_iterator(CORPUS, trainer)
-    return _wrapped(tokenizer)
-
-
-def _words() -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(r"\n"), "isolated"), pre_tokenizers.Split(Regex(r"[ \t]+"), "removed")]
-    )
-    trainer = trainers.WordLevelTrainer(special_tokens=SPECIALS, show_progress=False)
-    tokenizer.train_from_iterator(CORPUS, trainer)
-    return _wrapped(tokenizer)
-
-
-MAKERS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
-    "bytes": _byte_level,
-    "bytes_trimmed": functools.partial(_byte_level, trim=True),
-    "bytes_long": functools.partial(_byte_level, regex=False),
-    "bytes_long_trimmed": functools.partial(_byte_level, trim=True, regex=False),
-    "unigram": _unigram,
-    "word_piece": _word_piece,
-    "words": _words,
-}
-LOSSLESS = [name for name in MAKERS if name.startswith("bytes")]
-
-
-@functools.cache
-def tokenizer_called(name: str) -> PreTrainedTokenizerFast:
-    return MAKERS[name]()
-
-
-# --- templates, in Jinja and once more in Python ----------------------------------------------------------------------
-
-Chars = list[tuple[str, bool]]
-"""Characters, each with whether the loss covers it."""
-
-
-class Template(NamedTuple):
-    jinja: str
-    oracle: Callable[[list[tuple[str, Chars]], str], Chars]
-    """From roles with labelled characters, and the source of the template, to the whole text."""
-    exact: bool = True
-    """Whether every row can be expressed."""
-
-
-def plain(text: str, train: bool = False) -> Chars:
-    return [(c, train) for c in text]
-
-
-def ends_trained(chars: Chars) -> bool:
-    return bool(chars) and chars[-1][1]
-
-
-def text_of(chars: Chars) -> str:
-    return "".join(c for c, _ in chars)
-
-
-def stripped(chars: Chars, side: str = "both", signs: str | None = None) -> Chars:
-    text = text_of(chars)
-    low = len(text) - len(text.lstrip(signs))
-    high = len(text.rstrip(signs)) if side == "both" else len(text)
-    return chars[low : max(low, high)]
-
-
-def turn(role: str, chars: Chars, trained: bool, *, header: str = "<|im_start|>{}\n", end: str = "<|im_end|>") -> Chars:
-    return [*plain(header.format(role)), *chars, *plain(end, trained), *plain("\n" if end == "<|im_end|>" else "")]
-
-
-def chatml(row: list[tuple[str, Chars]], _: str) -> Chars:
-    return [c for role, chars in row for c in turn(role, chars, ends_trained(chars))]
-
-
-def trimming(row: list[tuple[str, Chars]], _: str) -> Chars:
-    return [c for role, chars in row for c in turn(role, stripped(chars), ends_trained(chars))]
-
-
-def newline_trimming(row: list[tuple[str, Chars]], _: str) -> Chars:
-    return [c for role, chars in row for c in turn(role, stripped(chars, "left", "\n"), ends_trained(chars))]
-
-
-def llama(row: list[tuple[str, Chars]], _: str) -> Chars:
-    turns = [turn(r, stripped(c), ends_trained(c), header=f"<|{r}|>\n", end="</s>") for r, c in row]
-    return plain("<s>") + [c for t in turns for c in t]
-
-
-def default_system(row: list[tuple[str, Chars]], _: str) -> Chars:
-    system = [] if row[0][0] == "system" else turn("system", plain("You are careful."), False)
-    return [*system, *chatml(row, _)]
-
-
-def marked_errors(row: list[tuple[str, Chars]], _: str) -> Chars:
-    headers = ["<|im_start|>{} !\n" if "x" in text_of(chars) else "<|im_start|>{}\n" for _, chars in row]
-    return [c for (r, x), h in zip(row, headers, strict=True) for c in turn(r, x, ends_trained(x), header=h)]
-
-
-def thinkless(row: list[tuple[str, Chars]], _: str) -> Chars:
-    out: Chars = []
-    for i, (role, chars) in enumerate(row):
-        cut = text_of(chars).rfind("</think>")
-        kept = chars
-        if role == "assistant" and i < len(row) - 1 and cut >= 0:
-            kept = stripped(chars[cut + len("</think>") :], "left", "\n")
-        out += turn(role, kept, ends_trained(chars))
-    return out
-
-
-def merging(row: list[tuple[str, Chars]], _: str) -> Chars:
-    out: Chars = []
-    for role, group in groupby(row, key=lambda x: x[0]):
-        messages = [chars for _, chars in group]
-        joined = messages[0]
-        for chars in messages[1:]:
-            joined = [*joined, *plain("\n\n"), *chars]
-        out += turn(role, joined, ends_trained(messages[-1]))
-    return out
-
-
-def bare(row: list[tuple[str, Chars]], _: str) -> Chars:
-    return [c for role, chars in row for c in [*plain(f"{role.title()}: "), *chars, *plain("\n")]]
-
-
-def user_ends(row: list[tuple[str, Chars]], _: str) -> Chars:
-    """Only what the user says is ended by eos: nothing ends the assistant's turns."""
-    return [c for r, x in row for c in [*plain(f"{r}: "), *x, *plain("\n" if r == "assistant" else "</s>")]]
-
-
-def lower(row: list[tuple[str, Chars]], _: str) -> Chars:
-    return chatml([(role, [(low, t) for c, t in chars for low in c.lower()]) for role, chars in row], _)
-
-
-def escaping(row: list[tuple[str, Chars]], _: str) -> Chars:
-    signs = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-    return chatml([(role, [(e, t) for c, t in chars for e in signs.get(c, c)]) for role, chars in row], _)
-
-
-def _turns(content: str, before: str = "") -> str:
-    return (
-        before + "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' }}{{ " + content + " }}"
-        "{{ '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
-    )
-
-
-MERGING = (
-    "{% set ns = namespace(role='') %}{% for m in messages %}{% if m.role == ns.role %}{{ '\\n\\n' }}{% else %}"
-    "{% if ns.role %}{{ '<|im_end|>\\n' }}{% endif %}{{ '<|im_start|>' + m.role + '\\n' }}{% endif %}{{ m.content }}"
-    "{% set ns.role = m.role %}{% endfor %}{{ '<|im_end|>\\n' }}"
-)
-TEMPLATES = {
-    "chatml": Template(_turns("m.content"), chatml),
-    "trimming": Template(_turns("m.content | trim"), trimming),
-    "newline_trimming": Template(_turns("m.content.lstrip('\\n')"), newline_trimming),
-    "llama": Template(
-        "{{ bos_token }}{% for m in messages %}{{ '<|' + m.role + '|>\\n' + m.content.strip() + eos_token }}"
-        "{% endfor %}",
-        llama,
-    ),
-    "default_system": Template(
-        _turns(
-            "m.content",
-            "{% if messages[0].role != 'system' %}{{ '<|im_start|>system\\nYou are careful.<|im_end|>\\n' }}"
-            "{% endif %}",
-        ),
-        default_system,
-    ),
-    "marked_errors": Template(
-        _turns("m.content").replace("m.role +", "m.role + (' !' if 'x' in m.content else '') +"), marked_errors
-    ),
-    "thinkless": Template(
-        _turns(
-            "m.content.split('</think>')[-1].lstrip('\\n') "
-            "if m.role == 'assistant' and not loop.last and '</think>' in m.content else m.content"
-        ),
-        thinkless,
-        exact=False,
-    ),
-    "merging": Template(MERGING, merging),
-    "bare": Template("{% for m in messages %}{{ m.role | title + ': ' + m.content + '\\n' }}{% endfor %}", bare),
-    "user_ends": Template(
-        "{% for m in messages %}{{ m.role + ': ' + m.content + ('\\n' if m.role == 'assistant' else eos_token) }}"
-        "{% endfor %}",
-        user_ends,
-    ),
-    "lower": Template(_turns("m.content | lower"), lower, exact=False),
-    "escaping": Template(
-        _turns("m.content.replace('&', '&amp;').replace('<', '&lt;').replace('>', '&gt;')"), escaping, exact=False
-    ),
-}
-
-# --- rows -------------------------------------------------------------------------------------------------------------
-
-PIECES = [
-    *("The answer is", " Wait,", "wait", " ", " ", "\n", "\n\n", "\t", "a", "x", "7"),
-    *("é", "e\u0301", "日", "👩\u200d👩\u200d👧"),
-    *("<think>", "</think>", "&", "<", "user\n", "\u00a0", "\U000f0000", "Yes", "<|im_", "\r\n", "", "\u2581"),
-]
-TEXTS = st.lists(st.sampled_from(PIECES), max_size=8).map("".join)
-KNOWN = st.lists(st.sampled_from(["The answer ", " is", "a", "x = ", "7", "\n", " "]), max_size=8).map("".join)
-
-
-@st.composite
-def rows(draw: st.DrawFn, texts: st.SearchStrategy[str] = TEXTS, any_order: bool = True) -> SftRow:
-    pool = draw(st.lists(texts, min_size=1, max_size=4))  # few, so that messages repeat
-    roles = draw(st.lists(st.sampled_from(["user", "assistant", "system"]), min_size=1, max_size=5))
-    if not any_order:
-        roles = ["user", "assistant"] * (len(roles) // 2 + 1)
-    messages = [Message(role=r, content=draw(st.sampled_from(pool))) for r in roles]  # type: ignore[arg-type]
-    spans = []
-    for i, m in enumerate(messages):
-        if m.role == "assistant" and m.content:
-            cuts = draw(st.lists(st.integers(0, len(m.content)), max_size=3))
-            borders = sorted({0, *cuts, len(m.content)})
-            for a, b in pairwise(borders):
-                spans.append(Span(message=i, start=a, end=b, role="reasoning", train=draw(st.booleans())))
-    return row_of(messages, spans)
-
-
-def row_of(messages: list[Message], spans: list[Span]) -> SftRow:
-    parts = {"messages": tuple(messages), "spans": tuple(spans), "lineage": ()}
-    return SftRow(id="r1", episode="e1", split="train", transition="none", style="", **parts)  # type: ignore[arg-type]
-
-
-def row(*turns: str | list[tuple[str, bool]]) -> SftRow:
-    """Turns of user (texts) and assistant (segments with `train`), in any order."""
-    messages, spans = [], []
-    for i, t in enumerate(turns):
-        segments = [] if isinstance(t, str) else t
-        at = 0
-        for text, train in segments:
-            spans.append(Span(message=i, start=at, end=at + len(text), role="reasoning", train=train))
-            at += len(text)
-        content = t if isinstance(t, str) else "".join(x for x, _ in t)
-        messages.append(Message(role="user" if isinstance(t, str) else "assistant", content=content))
-    return row_of(messages, spans)
-
-
-# --- comparing --------------------------------------------------------------------------------------------------------
-
-
-def expected(sft: SftRow, template: Template) -> Chars:
-    labelled = []
-    for i, m in enumerate(sft.messages):
-        flags = [False] * len(m.content)
-        for s in sft.spans:
-            if s.message == i:
-                flags[s.start : s.end] = [s.train] * (s.end - s.start)
-        labelled.append((m.role, list(zip(m.content, flags, strict=True))))
-    return template.oracle(labelled, template.jinja)  # type: ignore[arg-type]
-
-
-def wanted_runs(chars: Chars) -> list[tuple[str, bool]]:
-    return [("".join(c for c, _ in g), t) for t, g in groupby(chars, key=lambda x: x[1])]
-
-
-def runs(found: TokenRow, tokenizer: Any) -> list[tuple[str, bool]]:
-    pairs = zip(found.input_ids, found.labels, strict=True)
-    groups = [([id for id, _ in g], t) for t, g in groupby(pairs, key=lambda x: x[1] != IGNORED)]
-    return [(tokenizer.decode(ids, clean_up_tokenization_spaces=False), t) for ids, t in groups]
-
-
-def squeezed(parts: list[tuple[str, bool]], *, lowered: bool) -> list[tuple[str, bool]]:
-    """Without the white space and the case that some tokenizers do not represent."""
-    out: list[tuple[str, bool]] = []
-    for text, trained in parts:
-        text = "".join("".join(text.replace("\u2581", " ").split()).replace("##", ""))
-        if text and out and out[-1][1] == trained:
-            out[-1] = (out[-1][0] + text, trained)
-        elif text:
-            out.append((text, trained))
-    return [(x.lower() if lowered else x, t) for x, t in out]
+from tests.exports.chats import (
+    KNOWN,
+    LOSSLESS,
+    MAKERS,
+    SPECIALS,
+    TEMPLATES,
+    Template,
+    expected,
+    row,
+    row_of,
+    rows,
+    runs,
+    squeezed,
+    tokenizer_called,
+    turns_of,
+    wanted_runs,
+    word_piece,
+)  # fmt: skip
 
 
 def attempt(sft: SftRow, name: str, template: Template, **options: Any) -> TokenRow | None:
@@ -455,10 +148,7 @@ SPLICED = row("What is x ?", [("x = 3 plus 4 = 8\n", False), ("Wait, that is wro
 @pytest.mark.parametrize("name", MAKERS)
 @pytest.mark.parametrize("kind", TEMPLATES)
 def test_a_spliced_row_is_exact_with_every_tokenizer(name: str, kind: str) -> None:
-    lowered = {"lower", "escaping", "thinkless"}
     sft = row("say x", [("x = 7\n", False), ("a = 3", True)])
-    if name in ("unigram", "words", "word_piece") and kind in lowered | {"user_ends", "bare", "marked_errors"}:
-        pytest.skip("the small vocabulary lacks the words of this template")
     found = render(sft, tokenizer_called(name), chat_template=TEMPLATES[kind].jinja, straddle="split")
     trained = "".join(tokenizer_called(name).convert_ids_to_tokens([x for x in found.labels if x != IGNORED]))
     ends = {"llama": "</s>", "bare": "", "user_ends": ""}
@@ -540,7 +230,7 @@ def test_trimmed_white_space_is_told_from_the_header_that_looks_like_it() -> Non
         render(sft, tokenizer_called("bytes"), chat_template=TEMPLATES["trimming"].jinja)
 
 
-REWRITTEN = _turns(
+REWRITTEN = turns_of(
     "'<think>\\n' + m.content.split('</think>')[0].split('<think>')[-1].strip('\\n') + '\\n</think>\\n\\n' "
     "+ m.content.split('</think>')[-1].lstrip('\\n') if '</think>' in m.content else m.content"
 )
@@ -556,6 +246,32 @@ def test_reasoning_that_the_template_writes_anew_is_trained_if_it_comes_out_the_
     assert trained_text(found) == "Yes<|im_end|>"
     with pytest.raises(ExportError, match="drops or changes the trained text '<think>x = 7</think>Yes' of message 1"):
         render(row("hi", [("<think>x = 7</think>Yes", True)]), tokenizer, chat_template=REWRITTEN)
+
+
+def test_a_header_that_looks_like_dropped_white_space_is_not_trained() -> None:
+    sft = row("hi", [("\n<think>\nx = 7\n</think>\n\nYes", True)])
+    with pytest.raises(ExportError, match="drops or changes the trained text"):
+        render(sft, tokenizer_called("bytes"), chat_template=REWRITTEN)
+
+
+@pytest.mark.parametrize(("kind", "blank"), [("trimming", " \n "), ("newline_trimming", "\n"), ("llama", "\n\n")])
+def test_the_end_of_a_trained_turn_is_trained_even_if_nothing_else_is_left_of_it(kind: str, blank: str) -> None:
+    found = render(row("hi", [(blank, True)]), tokenizer_called("bytes"), chat_template=TEMPLATES[kind].jinja)
+    assert trained_text(found) in ("<|im_end|>", "</s>")
+
+
+class _OtherIds(PreTrainedTokenizerFast):  # type: ignore[misc]
+    """A tokenizer that encodes conversations otherwise than texts."""
+
+    def apply_chat_template(self, conversation: Any, *, tokenize: bool = True, **options: Any) -> Any:
+        out = super().apply_chat_template(conversation, tokenize=tokenize, **options)
+        return out[1:] if tokenize else out
+
+
+def test_a_tokenizer_that_encodes_conversations_otherwise_than_texts_is_refused() -> None:
+    other = _OtherIds(tokenizer_object=tokenizer_called("bytes").backend_tokenizer, eos_token="</s>")
+    with pytest.raises(ExportError, match="other ids to the rendered text than to the conversation itself"):
+        render(SPLICED, other, chat_template=TEMPLATES["chatml"].jinja)
 
 
 @pytest.mark.parametrize(
@@ -603,7 +319,7 @@ def test_text_that_a_tokenizer_cannot_hold_is_refused_only_where_it_is_trained()
     assert render(row("zebra", [("answer", True)]), tokenizer, chat_template=template)
     with pytest.raises(ExportError, match="no token stands for 'zebra', which is trained"):
         render(row("answer", [("zebra", True)]), tokenizer, chat_template=template)
-    deaf = _word_piece()
+    deaf = word_piece()
     deaf.backend_tokenizer.normalizer = normalizers.Replace("answer", "")
     with pytest.raises(ExportError, match="leaves out 'answer', which is trained"):
         render(row("a", [("answer a", True)]), deaf, chat_template=template)

@@ -77,9 +77,9 @@ def test_a_value_deep_inside_is_named() -> None:
 
 def test_a_table_of_other_columns_is_refused() -> None:
     table = to_table([DROP], Drop)
-    with pytest.raises(StoreError, match="missing detail; unknown more$"):
+    with pytest.raises(StoreError, match=r"missing detail; unknown more$"):
         from_table(table.drop_columns(["detail"]).append_column("more", pa.array([1])), Drop)
-    with pytest.raises(StoreError, match="of another type code, detail, episode, kind, stage, target|of another type"):
+    with pytest.raises(StoreError, match=r"of another type episode, stage, code"):
         from_table(pa.table(table.to_pydict()), Drop)
     with pytest.raises(StoreError, match="another order"):
         from_table(table.select(list(reversed(table.column_names))), Drop)

@@ -1,7 +1,7 @@
 """Cutting a text into steps loses nothing and makes no blank step."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from errata.records.segment import RULES, segment
@@ -9,6 +9,7 @@ from errata.records.segment import RULES, segment
 TEXTS = st.text(alphabet=st.sampled_from("ab1.!?)\"' \t\n\r\u2028\u00a0é"), max_size=60) | st.text(max_size=80)
 
 
+@settings(deadline=None)
 @given(TEXTS, st.sampled_from(RULES))
 def test_the_joined_steps_are_the_text(text: str, rule: str) -> None:
     steps = segment(text, rule)
@@ -20,10 +21,10 @@ def test_the_joined_steps_are_the_text(text: str, rule: str) -> None:
         assert len(steps) == bool(text)
 
 
-@given(TEXTS, st.sampled_from(RULES))
-def test_a_step_is_cut_no_further_alone(text: str, rule: str) -> None:
-    if rule in ("lines", "chain"):
-        assert all(segment(step, rule) == (step,) for step in segment(text, rule))
+@settings(deadline=None)
+@given(TEXTS, st.sampled_from(("lines", "chain", "paragraphs")))
+def test_a_step_is_cut_no_further(text: str, rule: str) -> None:
+    assert all(segment(step, rule) == (step,) for step in segment(text, rule))
 
 
 def test_a_line_keeps_its_break_and_the_blank_lines_after_it() -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from errata.sources.columns import ColumnError, MissingKey, as_index, as_text, as_truth, evaluate, parse, parse_map
@@ -82,6 +82,7 @@ def test_a_wrong_expression_says_what_is_wrong(expression: str, told: str) -> No
     assert told in str(found.value)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="a.*|'\"() lines after", max_size=30))
 def test_any_text_is_parsed_or_refused(source: str) -> None:
     try:

@@ -12,7 +12,7 @@ import pytest
 from errata import chains
 from errata.errors import RecipeError
 from errata.sources.procedural import procedural
-from tests.sources.support import drops, episodes
+from tests.sources.support import episodes
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,11 @@ def test_an_item_depends_on_its_number_seed_and_split_alone() -> None:
 def test_another_process_with_another_hash_seed_makes_the_same_items() -> None:
     code = "from errata.sources.procedural import procedural; print([e.id for e in procedural(count=5, seed=9)])"
     told = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": "77"}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONHASHSEED": "77"},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert told.stdout.strip() == str([e.id for e in episodes(procedural(count=5, seed=9))])
 
@@ -87,11 +91,3 @@ def test_altered_gold_is_wrong_at_the_altered_step() -> None:
             altered[at] = step[: step.rindex(str(value))] + str((value + 1) % chain.modulus)
             found = chains.first_error(chain, altered)
             assert found is not None and found.step == at
-
-
-def test_a_repeated_problem_is_dropped_and_told() -> None:
-    items = list(procedural(count=4000, operations=(1, 1), distractors=(0, 0), seed=1))
-    repeated = drops(items)
-    assert len(items) == 4000
-    assert len({e.id for e in episodes(items)}) == 4000 - len(repeated)
-    assert all(d.code == "duplicate_problem" and d.detail.startswith("procedural:1:train:") for d in repeated)

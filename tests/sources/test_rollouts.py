@@ -40,7 +40,13 @@ def test_parallel_lists_become_attempts_with_verdicts(tmp_path: Path) -> None:
     assert [s.text for s in item.attempts[0].steps] == ["a\n", "b\n\n", "c"]
     assert [a.index for a in item.attempts] == [0, 1, 2] and len({a.id for a in item.attempts}) == 3
     for attempt in item.attempts:
-        assert (attempt.kind, attempt.stage, attempt.complete, attempt.call, attempt.parent) == ("rollout", "source", True, None, None)
+        assert (attempt.kind, attempt.stage, attempt.complete, attempt.call, attempt.parent) == (
+            "rollout",
+            "source",
+            True,
+            None,
+            None,
+        )
         assert {s.source for s in attempt.steps} == {"rollout"}
     assert [item.outcome(a.id, "label") for a in item.attempts] == ["pass", "fail", "unknown"]
     assert {(v.stage, v.verifier, v.version) for v in item.verdicts} == {("source", "label", 1)}
@@ -72,12 +78,15 @@ def test_labels_from_one_and_null_as_no_error(tmp_path: Path) -> None:
         ("no_error", None),
     ]
     assert [d.detail for d in drops(items)] == [
-        f"t.jsonl line {line}: attempts.0.first_error: {n} is none of the 2 steps, counted from 1" for line, n in ((4, 0), (5, 3))
+        f"t.jsonl line {line}: attempts.0.first_error: {n} is none of the 2 steps, counted from 1"
+        for line, n in ((4, 0), (5, 3))
     ]
 
 
 def test_no_label_is_invented(tmp_path: Path) -> None:
-    (item,) = episodes(run(write(tmp_path, {"q": "x", "code": ["a"]}), columns={"problem": "q"}, attempts=[{"text": "code.*"}]))
+    (item,) = episodes(
+        run(write(tmp_path, {"q": "x", "code": ["a"]}), columns={"problem": "q"}, attempts=[{"text": "code.*"}])
+    )
     assert len(item.attempts) == 1 and not item.verdicts and not item.critiques
 
 
@@ -102,7 +111,9 @@ def test_an_empty_attempt_is_a_drop_and_leaves_the_others_their_ids(tmp_path: Pa
     assert drops(told)[0].detail == "t.jsonl line 1: attempts.0 item 1 is empty"
 
 
-@pytest.mark.parametrize("row", [{"code": [], "score": []}, {"code": None, "score": None}, {"code": [""], "score": [True]}])
+@pytest.mark.parametrize(
+    "row", [{"code": [], "score": []}, {"code": None, "score": None}, {"code": [""], "score": [True]}]
+)
 def test_a_row_without_attempts_is_one_drop(tmp_path: Path, row: dict[str, Any]) -> None:
     (drop,) = drops(run(write(tmp_path, {"q": "x", **row}), **LISTS))
     assert (drop.code, drop.episode == drop.target, drop.kind) == ("no_attempts", True, "quarantined")
@@ -210,8 +221,19 @@ def test_recorded_math_cot() -> None:
             (310, 0),
         ),
         *(
-            (f"bbmistake_{name}", {"problem": "input"}, "steps", "mistake_index", {"null_first_error": "no_error"}, counts)
-            for name, counts in (("dyck_languages", (149, 101)), ("logical_deduction", (140, 2)), ("multistep_arithmetic", (114, 32)))
+            (
+                f"bbmistake_{name}",
+                {"problem": "input"},
+                "steps",
+                "mistake_index",
+                {"null_first_error": "no_error"},
+                counts,
+            )
+            for name, counts in (
+                ("dyck_languages", (149, 101)),
+                ("logical_deduction", (140, 2)),
+                ("multistep_arithmetic", (114, 32)),
+            )
         ),
     ],
 )

@@ -65,7 +65,14 @@ def test_answer_prompt_name_and_id_are_part_of_the_problem(tmp_path: Path) -> No
 
 
 def test_malformed_rows_are_quarantined_with_their_line(tmp_path: Path) -> None:
-    lines = ['{"q": "x", "a": "#### 1"}', '{"q": ', '{"q": "y"}', '{"q": "", "a": "#### 1"}', '{"q": "z", "a": "9"}', '{"q": true, "a": "#### 1"}']
+    lines = [
+        '{"q": "x", "a": "#### 1"}',
+        '{"q": ',
+        '{"q": "y"}',
+        '{"q": "", "a": "#### 1"}',
+        '{"q": "z", "a": "9"}',
+        '{"q": true, "a": "#### 1"}',
+    ]
     path = tmp_path / "file.jsonl"
     path.write_text("\n".join([*lines, '{"q": "last", "a": "#### 2"}']))
     items = run(str(path))
@@ -108,7 +115,9 @@ def test_all_faults_are_told_at_once() -> None:
 
 def test_meta_and_a_conversation(tmp_path: Path) -> None:
     turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
-    path = write(tmp_path / "t.jsonl", [{"m": turns, "l": [1, {"x": None}]}, {"m": [], "l": 1}, {"m": turns[:1], "l": 1}])
+    path = write(
+        tmp_path / "t.jsonl", [{"m": turns, "l": [1, {"x": None}]}, {"m": [], "l": 1}, {"m": turns[:1], "l": 1}]
+    )
     items = run(path, columns={"problem": "m", "meta.level": "l"}, prompt="!")
     assert isinstance(items[0], Episode)
     assert [(m.role, m.content) for m in items[0].problem.messages] == [("system", "Be brief."), ("user", "Hi!")]
@@ -135,7 +144,7 @@ def test_a_dataset_of_the_hub_s_layout(tmp_path: Path, monkeypatch: pytest.Monke
     plain = episodes(run(write(tmp_path / "t.jsonl", ROWS)))
     assert [e.id for e in episodes(items)] == [e.id for e in plain]
     assert episodes(items)[1].problem.origin == "sums train row 2"
-    with pytest.raises(SourceError, match="sums train row 1 has no column 'x': it has 'a', 'q'|has no column 'x'"):
+    with pytest.raises(SourceError, match=r"sums has no column 'x': it has '.', '.'"):
         list(table(hub=str(folder), columns={"problem": "x"}, verifier="number"))
     with pytest.raises(SourceError, match="split 'dev', cannot be read"):
         list(table(hub=str(folder), split="dev", columns=COLUMNS, verifier="number"))
@@ -145,8 +154,16 @@ def test_a_dataset_of_the_hub_s_layout(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("file", "count", "columns"),
     [
-        ("gsm8k_train_problems", 400, {"problem": "question", "answer": "answer | after('####')", "solution": "answer | lines"}),
-        ("math500", 235, {"problem": "problem", "answer": "answer", "domain": "subject", "meta.level": "level", "id": "unique_id"}),
+        (
+            "gsm8k_train_problems",
+            400,
+            {"problem": "question", "answer": "answer | after('####')", "solution": "answer | lines"},
+        ),
+        (
+            "math500",
+            235,
+            {"problem": "problem", "answer": "answer", "domain": "subject", "meta.level": "level", "id": "unique_id"},
+        ),
     ],
 )
 def test_recorded_problems_are_all_read(file: str, count: int, columns: dict[str, str]) -> None:

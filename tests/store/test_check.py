@@ -1,5 +1,6 @@
 import dataclasses
 import random
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -122,7 +123,10 @@ def test_without_a_manifest_there_is_no_version(version: Path, tmp_path: Path) -
         (lambda b: b["configs"]["sft"].update(test=6), "sft/test: the manifest says 6 rows, its files hold 5"),
         (lambda b: b["schemas"].update(sft="0" * 64), "sft: written with other columns than this errata's SftRow"),
         (lambda b: b["records"].update(sft="KtoRow"), "sft holds KtoRow rows, which this errata does not know"),
-        (lambda b: b["funnel"][0].update({"in": 21}), r"funnel of sample \(episodes\): in 21 is not out 19 \+ filtered"),
+        (
+            lambda b: b["funnel"][0].update({"in": 21}),
+            r"funnel of sample \(episodes\): in 21 is not out 19 \+ filtered",
+        ),
         (lambda b: b["funnel"][1]["reasons"].update(loop=1), "the reasons add up to 4, but 3 were lost"),
         (lambda b: b["funnel"].pop(), r"funnel of keep \(episodes\): 0 filtered, but the drops table has 3"),
         (lambda b: b.update(format=9), "is in format 9, not 1"),
@@ -132,7 +136,7 @@ def test_without_a_manifest_there_is_no_version(version: Path, tmp_path: Path) -
 def test_a_manifest_that_does_not_fit_is_found(version: Path, change: Any, fault: str) -> None:
     rewrite(version, change)
     found = check_dataset(version)
-    assert found and __import__("re").search(fault, "; ".join(found)), found
+    assert found and re.search(fault, "; ".join(found)), found
 
 
 def test_rows_that_do_not_fit_are_found(version: Path) -> None:
@@ -148,7 +152,10 @@ def test_rows_that_do_not_fit_are_found(version: Path) -> None:
 
 
 def test_faults_of_many_rows_are_counted(tmp_path: Path) -> None:
-    bad = [Made(m.episode, m.drops, tuple(dataclasses.replace(r, spans=()) for r in m.sft)) for m in MADE + [make(i) for i in range(20, 60)]]
+    bad = [
+        Made(m.episode, m.drops, tuple(dataclasses.replace(r, spans=()) for r in m.sft))
+        for m in MADE + [make(i) for i in range(20, 60)]
+    ]
     faults = check_dataset(build(tmp_path, bad).path)
     train = [f for f in faults if "sft/train" in f]
     assert len(train) == 21 and train[-1].endswith("10 more faults of its rows")

@@ -58,6 +58,9 @@ def test_the_content_hash_sees_every_change() -> None:
 
 def test_schemas_are_pinned() -> None:
     """A change here changes every content hash: raise FORMAT_VERSION with it."""
-    assert schema_hash(Drop) == hashlib.sha256(
-        b"episode:string,stage:string,code:string,kind:string,target:string,detail:string"
-    ).hexdigest()
+    assert (
+        schema_hash(Drop)
+        == hashlib.sha256(
+            b"episode:string,stage:string,code:string,kind:string,target:string,detail:string"
+        ).hexdigest()
+    )

@@ -35,7 +35,11 @@ def test_every_config_loads(tmp_path: Path) -> None:
         assert set(loaded) == set(data.manifest.configs[config])
         for split, rows in loaded.items():
             assert list(rows) == [plain(dataclasses.asdict(r)) for r in data.rows(config, split)]
-    assert any(a["injection"] for row in datasets.load_dataset(str(data.path), "episodes", split="train", cache_dir=str(tmp_path / "cache")) for a in row["attempts"])
+    assert any(
+        a["injection"]
+        for row in datasets.load_dataset(str(data.path), "episodes", split="train", cache_dir=str(tmp_path / "cache"))
+        for a in row["attempts"]
+    )
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")

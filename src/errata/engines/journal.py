@@ -4,7 +4,8 @@ A folder of append-only files, one per writing process, never rewritten. A line 
 
     <crc32, 8 hex digits> {"k":"<key>","q":<request>,"r":<reply>}        or ,"e":<error>} for one that failed for good
 
-The key hashes all that determined the reply (`exchange_key`). A torn or corrupted line is a miss, and is counted.
+The key hashes all that determined the reply (`exchange_key`). A torn or corrupted line is a miss, and is counted. The
+first write that fails is the last: what came after a torn line could not be told from it.
 """
 
 import asyncio
@@ -46,7 +47,7 @@ class Entry:
 
 def exchange_key(identity: Identity, request: Request) -> str:
     """32 hexadecimal digits over engine, model, revision, endpoint or template, prompt, sampling, seed and schema."""
-    return _key(_identity_digest(identity), _plain(request))
+    return _key(_identity_digest(identity), _text(request))
 
 
 def _identity_digest(identity: Identity) -> str:
@@ -54,18 +55,20 @@ def _identity_digest(identity: Identity) -> str:
     return sha256(canonical({k: v for k, v in asdict(identity).items() if k != "licence"}).encode()).hexdigest()
 
 
-def _plain(request: Request) -> dict[str, Any]:
+def _text(request: Request) -> str:
+    """The request as one text, which its key hashes and its line holds."""
     s = request.sampling
-    return {
+    plain = {
         "messages": [[m.role, m.content] for m in request.messages],
-        "sampling": [repr(float(s.temperature)), repr(float(s.top_p)), s.max_tokens, list(s.stop)],
+        "sampling": [repr(float(s.temperature)), repr(float(s.top_p)), s.max_tokens, s.stop],
         "seed": request.seed,
         "schema": request.schema,
     }
+    return canonical(plain)
 
 
-def _key(identity: str, plain: dict[str, Any]) -> str:
-    return sha256((identity + canonical(plain)).encode()).hexdigest()[:32]
+def _key(identity: str, text: str) -> str:
+    return sha256((identity + text).encode()).hexdigest()[:32]
 
 
 def frame(payload: str) -> bytes:
@@ -79,7 +82,7 @@ def unframe(line: bytes) -> bytes | None:
     if len(line) <= _KEY.stop or line[-1:] != b"\n":
         return None
     payload = line[_HEAD:-1]
-    return payload if line[: _HEAD - 1] == b"%08x" % zlib.crc32(payload) else None
+    return payload if line[:_HEAD] == b"%08x " % zlib.crc32(payload) else None
 
 
 class Journal:
@@ -88,9 +91,10 @@ class Journal:
     Reading keeps 20 bytes an entry in memory; what this run adds is not indexed, since no run asks twice.
     """
 
-    def __init__(self, folder: Path, *, writable: bool = True, flush_seconds: float = FLUSH_SECONDS) -> None:
-        self.folder, self.writable, self.flush_seconds = folder, writable, flush_seconds
-        self.corrupted = 0
+    def __init__(self, folder: Path, *, flush_seconds: float = FLUSH_SECONDS) -> None:
+        self.folder, self.flush_seconds = folder, flush_seconds
+        self._bad = 0
+        self._torn: set[Path] = set()
         self._files: list[Path] = []
         self._read: dict[Path, int] = {}
         self._keys = np.zeros(0, dtype=np.uint64)
@@ -100,10 +104,16 @@ class Journal:
         self._own_path: Path | None = None
         self._pending: list[tuple[bytes, asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
+        self._failure: StoreError | None = None
         self.refresh()
 
     def __len__(self) -> int:
         return len(self._keys)
+
+    @property
+    def corrupted(self) -> int:
+        """Lines that were not what was written, those among them that a dying writer left unfinished included."""
+        return self._bad + len(self._torn)
 
     def refresh(self) -> None:
         """Read what was added to the folder since the last look: an earlier run, or another worker."""
@@ -115,9 +125,12 @@ class Journal:
                 self._files.append(path)
                 self._read[path] = 0
             number = self._files.index(path)
-            for key, offset in self._scan(path):
-                keys.append(int(key[:16], 16))
-                places.append(number << 44 | offset)
+            try:
+                for key, offset in self._scan(path):
+                    keys.append(int(key[:16], 16))
+                    places.append(number << 44 | offset)
+            except OSError as error:
+                raise StoreError(f"the journal {path} cannot be read ({error.strerror or error})") from error
         if keys:
             all_keys = np.concatenate([self._keys, np.frombuffer(keys, dtype=np.uint64)])
             order = np.argsort(all_keys, kind="stable")
@@ -125,15 +138,17 @@ class Journal:
             self._places = np.concatenate([self._places, np.frombuffer(places, dtype=np.uint64)])[order]
 
     def _scan(self, path: Path) -> Iterator[tuple[str, int]]:
+        self._torn.discard(path)
         with path.open("rb") as file:
             file.seek(self._read[path])
             offset = self._read[path]
             for line in file:
                 if line[-1:] != b"\n":
                     # A writer died within this line, or is still at it: look again at the next refresh.
+                    self._torn.add(path)
                     break
                 if unframe(line) is None:
-                    self.corrupted += 1
+                    self._bad += 1
                 else:
                     yield line[_KEY].decode("ascii"), offset
                 offset += len(line)
@@ -160,23 +175,36 @@ class Journal:
             line += piece if end < 0 else piece[: end + 1]
         payload = unframe(line)
         if payload is None:
-            self.corrupted += 1
+            self._bad += 1
             return None
         data = json.loads(payload)
         if data["k"] != key:
             return None
         reply = data.get("r")
-        made = Reply(text=reply[0], finish=reply[1], prompt_tokens=reply[2], completion_tokens=reply[3], flags=tuple(reply[4])) if reply else None
+        made = (
+            Reply(
+                text=reply[0],
+                finish=reply[1],
+                prompt_tokens=reply[2],
+                completion_tokens=reply[3],
+                flags=tuple(reply[4]),
+            )
+            if reply
+            else None
+        )
         error = data.get("e")
         return Entry(data["q"], made, (error[0], error[1]) if error else None)
 
-    async def add(self, key: str, plain: dict[str, Any], reply: Reply | None, error: EngineError | None = None) -> None:
-        """Record an exchange; returns when it is on disk."""
-        if reply is not None:
-            end = ',"r":' + canonical([reply.text, reply.finish, reply.prompt_tokens, reply.completion_tokens, list(reply.flags)])
+    async def add(self, key: str, request: str, outcome: Reply | EngineError) -> None:
+        """Record an exchange; returns when it is on disk. Raises StoreError if it cannot be written."""
+        if self._failure is not None:
+            raise self._failure
+        if isinstance(outcome, Reply):
+            r = outcome
+            end = f'"r":{canonical([r.text, r.finish, r.prompt_tokens, r.completion_tokens, r.flags])}'
         else:
-            end = ',"e":' + canonical([error.code, str(error)] if error else ["", ""])
-        line = frame(f'{{"k":"{key}","q":{canonical(plain)}{end}}}')
+            end = f'"e":{canonical([outcome.code, str(outcome)])}'
+        line = frame(f'{{"k":"{key}","q":{request},{end}}}')
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pending.append((line, done))
         if self._flushing is None:
@@ -192,13 +220,14 @@ class Journal:
                 try:
                     await asyncio.to_thread(self._write, b"".join(line for line, _ in batch))
                 except OSError as error:
-                    failure = StoreError(
+                    self._failure = StoreError(
                         f"the journal in {self.folder} cannot be written ({error.strerror or error}): "
-                        "mend that (free space?) and run the same command again; finished work is kept"
+                        "mend that (free space?) and run the same command again"
                     )
+                    batch, self._pending = batch + self._pending, []
                     for _, done in batch:
                         if not done.done():
-                            done.set_exception(failure)
+                            done.set_exception(self._failure)
                 else:
                     for _, done in batch:
                         if not done.done():
@@ -208,14 +237,10 @@ class Journal:
 
     def _write(self, data: bytes) -> None:
         if self._own is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            _make(self.folder)
             self._own_path = self.folder / f"{time.time_ns():020d}-{os.getpid()}.jsonl"
             self._own = os.open(self._own_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
-            folder = os.open(self.folder, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            _sync(self.folder)
         view = memoryview(data)
         while view:
             view = view[os.write(self._own, view) :]
@@ -231,6 +256,22 @@ class Journal:
         self._own = None
 
 
+def _make(folder: Path) -> None:
+    """Make a folder and those above it, durably."""
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 class Journaled:
     """An engine behind the journal. With `replay` nothing is ever asked: what the journal lacks is an error."""
 
@@ -240,12 +281,13 @@ class Journaled:
         self.seen = engine.seen
         self.hits = self.asked = self.prompt_tokens = self.completion_tokens = 0
         self._digest = _identity_digest(self.identity)
-        self._running: dict[str, asyncio.Future[Reply]] = {}
+        self._running: dict[str, list[asyncio.Future[Reply | None]]] = {}
+        """By key, those who wait for a reply that another asked for."""
 
     async def generate(self, request: Request) -> tuple[str, Reply]:
         """(journal key, reply); raises as the engine did, also from the journal."""
-        plain = _plain(request)
-        key = _key(self._digest, plain)
+        text = _text(request)
+        key = _key(self._digest, text)
         entry = self.journal.find(key) if len(self.journal) else None
         if entry is not None and entry.reply is not None:
             self.hits += 1
@@ -258,30 +300,41 @@ class Journaled:
                 f"the journal in {self.journal.folder} holds no reply of {self.identity.model} to this request; "
                 "it is another recipe's or is incomplete: run without --replay to ask the engine"
             )
-        if key in self._running:
-            return key, await asyncio.shield(self._running[key])
-        return key, await self._ask(key, plain, request)
+        while key in self._running:
+            waiting: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
+            self._running[key].append(waiting)
+            if (reply := await waiting) is not None:
+                return key, reply
+        return key, await self._ask(key, text, request)
 
-    async def _ask(self, key: str, plain: dict[str, Any], request: Request) -> Reply:
-        future = self._running[key] = asyncio.get_running_loop().create_future()
-        # Most replies have no second reader; an error that nobody else awaits is no warning.
-        future.add_done_callback(lambda f: f.cancelled() or f.exception())
+    async def _ask(self, key: str, text: str, request: Request) -> Reply:
+        """Ask once for all who want the same."""
+        waiters = self._running[key] = []
+        reply: Reply | None = None
+        failure: Exception | None = None
         try:
-            self.asked += 1
-            reply = await self.engine.generate(request)
-            await self.journal.add(key, plain, reply)
-            self.prompt_tokens += reply.prompt_tokens
-            self.completion_tokens += reply.completion_tokens
-        except BaseException as error:
-            if isinstance(error, EngineError):
-                await self.journal.add(key, plain, None, error)
-            if isinstance(error, asyncio.CancelledError):
-                future.cancel()
-            else:
-                future.set_exception(error)
-            raise
-        else:
-            future.set_result(reply)
+            reply = await self._recorded(key, text, request)
             return reply
+        except Exception as error:
+            failure = error
+            raise
         finally:
             del self._running[key]
+            for waiting in (w for w in waiters if not w.done()):
+                if failure is not None:
+                    waiting.set_exception(failure)
+                else:
+                    # None if this one was cancelled: one of those who wait asks in its place.
+                    waiting.set_result(reply)
+
+    async def _recorded(self, key: str, text: str, request: Request) -> Reply:
+        self.asked += 1
+        try:
+            reply = await self.engine.generate(request)
+        except EngineError as error:
+            await self.journal.add(key, text, error)
+            raise
+        await self.journal.add(key, text, reply)
+        self.prompt_tokens += reply.prompt_tokens
+        self.completion_tokens += reply.completion_tokens
+        return reply

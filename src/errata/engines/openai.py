@@ -21,7 +21,7 @@ from errata.engines.code import code_digest
 from errata.engines.retry import Fault, back_off, refused, said
 from errata.errors import EngineDown, EngineError, RecipeError
 from errata.records import ids
-from errata.registry import engine
+from errata.registry import Endpoint, engine
 
 MOST_BYTES = 10_000_000
 """A longer body is no reply."""
@@ -60,7 +60,7 @@ class OpenAI:
         self,
         *,
         model: str,
-        base_url: str,
+        base_url: Endpoint,
         revision: str = "",
         api_key_env: str = "OPENAI_API_KEY",
         identity: str = "",

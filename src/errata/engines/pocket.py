@@ -25,7 +25,7 @@ from errata.engines.code import code_digest
 from errata.engines.pocket_runtime import Decoder, Row
 from errata.errors import EngineDown, EngineError, RecipeError
 from errata.records.types import Finish
-from errata.registry import engine
+from errata.registry import FilePath, engine
 
 FILES = ("config.json", "model.safetensors", "model.onnx", "tokenizer.json", "chat_template.jinja")
 
@@ -147,7 +147,11 @@ class _Worker:
                 self._wake.wait()
             if self._fault:
                 return False
-            chosen = [self._queue.popleft() for _ in range(min(self._decoder.free, len(self._queue)))]
+            chosen: list[_Waiting] = []
+            while self._queue and len(chosen) < self._decoder.free:
+                waiting = self._queue.popleft()
+                if not waiting.reply.cancelled():
+                    chosen.append(waiting)
             self._active += chosen
         for waiting in chosen:
             self._decoder.admit(waiting.row)
@@ -208,7 +212,7 @@ class Pocket:
 
     seen: tuple[str, ...] = ()
 
-    def __init__(self, *, path: str = "", slots: int = 32, threads: int = 0) -> None:
+    def __init__(self, *, path: FilePath = "", slots: int = 32, threads: int = 0) -> None:
         self._folder = Path(path) if path else shipped()
         missing = [f for f in FILES if not (self._folder / f).is_file()]
         if missing:
@@ -248,8 +252,9 @@ class Pocket:
             )
         prefix = request.messages[-1].content if request.continues else ""
         limit = min(request.sampling.max_tokens, worker.positions - len(prompt))
-        if limit < 1:
-            raise EngineError("unsupported", f"max_tokens is {request.sampling.max_tokens}: ask for at least 1")
+        if limit < 1 or request.seed < 0:
+            most = request.sampling.max_tokens
+            raise EngineError("unsupported", f"max_tokens is {most} and seed {request.seed}: use at least 1 and 0")
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Reply] = loop.create_future()
         row = Row(prompt=prompt, sampling=request.sampling, seed=request.seed, limit=limit)

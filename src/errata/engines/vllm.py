@@ -19,7 +19,7 @@ from errata.engines.code import code_digest
 from errata.errors import EngineDown, EngineError, MissingExtra, RecipeError
 from errata.records.ids import canonical, digest
 from errata.records.types import Finish
-from errata.registry import engine
+from errata.registry import FilePath, engine
 
 _FILES = re.compile(
     r"(config|generation_config|added_tokens|special_tokens_map|vocab|processor_config)\.json|merges\.txt|"
@@ -51,15 +51,15 @@ class VLLM:
 
     seen: tuple[str, ...] = ()
 
-    def __init__(  # noqa: PLR0913 - its parameters are its configuration
+    def __init__(
         self,
         *,
-        model: str,
+        model: FilePath,
         revision: str = "",
         tensor_parallel: int = 1,
         dtype: str = "auto",
         max_model_len: int | None = None,
-        arguments: dict[str, Any] = {},  # noqa: B006 - a default that the recipe's schema can show; never changed
+        arguments: dict[str, Any] = {},
         licence: str = "",
     ) -> None:
         """Starts nothing."""
@@ -132,7 +132,8 @@ class VLLM:
         last: Any = None
         name = f"errata-{next(self._numbers)}"
         try:
-            async for output in llm.generate({"prompt_token_ids": list(ids)}, parameters, name):
+            (prompt,) = await llm.renderer.render_cmpl_async([{"prompt_token_ids": list(ids)}])
+            async for output in llm.generate(prompt, parameters, name):
                 last = output
         except EngineDeadError as e:
             raise EngineDown(f"vllm's engine process died: {e}") from e

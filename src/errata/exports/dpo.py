@@ -19,7 +19,7 @@ def dpo(
     stage: str,
     of: StepName = "sample",
     rules: tuple[Rule, ...] = ("outcome",),
-    revisions: tuple[StepName, ...] = ("revise",),
+    revisions: tuple[StepName, ...] = (),
     most: int = 1,
     privileged: bool = False,
 ) -> Iterator[DpoRow | Drop]:
@@ -53,16 +53,15 @@ def _outcomes(episode: Episode, of: str, stage: str) -> list[tuple[Attempt, Atte
 def _revisions(episode: Episode, of: str, revisions: tuple[StepName, ...]) -> list[tuple[Attempt, Attempt]]:
     pairs = []
     for second in episode.attempts:
-        if second.stage not in revisions or second.parent is None or not second.complete:
+        named = second.stage in revisions if revisions else second.kind == "revised"
+        if not named or second.parent is None or not second.complete:
             continue
         first = episode.attempt(second.parent)
         if first.stage != of or not first.complete:
             continue
-        outcomes = (episode.outcome(first.id), episode.outcome(second.id))
-        if outcomes == ("fail", "pass"):
-            pairs.append((second, first))
-        elif outcomes == ("pass", "fail"):
-            pairs.append((first, second))
+        for better, worse in ((second, first), (first, second)):
+            if accepted(episode, better) and episode.outcome(worse.id) == "fail":
+                pairs.append((better, worse))
     return pairs
 
 

@@ -37,7 +37,9 @@ def conversation(attempt: Attempt) -> tuple[tuple[Message, ...], tuple[Span, ...
         for step in steps:
             end = start + len(step.text)
             if mine and end > start:
-                spans.append(Span(message=turn, start=start, end=end, role=step.role, train=step.train, weight=step.weight))
+                spans.append(
+                    Span(message=turn, start=start, end=end, role=step.role, train=step.train, weight=step.weight)
+                )
             start = end
         messages.append(Message(role="assistant" if mine else "user", content="".join(s.text for s in steps)))
     return tuple(messages), tuple(spans)

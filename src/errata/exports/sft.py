@@ -51,4 +51,6 @@ def _row(episode: Episode, attempt: Attempt, id: str) -> SftRow:
 
 
 def _shift(span: Span, by: int) -> Span:
-    return Span(message=span.message + by, start=span.start, end=span.end, role=span.role, train=span.train, weight=span.weight)
+    return Span(
+        message=span.message + by, start=span.start, end=span.end, role=span.role, train=span.train, weight=span.weight
+    )

@@ -288,7 +288,7 @@ def _refuse_losses(
     for start, end in [*((t.start, t.end) for t in tokens), (len(text), len(text))]:
         lost = [text[max(covered, r.start) : min(start, r.end)].strip() for r in regions] if start > covered else []
         if any(lost):
-            raise conversation.error(f"the tokenizer leaves out {quoted(' '.join(filter(None, lost)))}, which is trained")
+            raise conversation.error(f"the tokenizer leaves out {quoted(next(filter(None, lost)))}, which is trained")
         covered = max(covered, end)
     for t, owner in zip(tokens, owners, strict=True):
         if owner and t.id == unknown:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from errata.errors import RecipeError
@@ -29,7 +29,11 @@ from errata.records.ids import canonical
 from errata.records.types import Attempt, Critique, Message, Problem
 
 FILES = Path(__file__).parent / "files"
+PUBLIC = frozenset({"problem", "attempt", "critique", "index"})
+"""What a template may name without being shown privileged context."""
 _ROLES = ("system", "user", "assistant")
+_FAULTS = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
+"""What a template can raise: only it can be wrong, as what it is given is always the same."""
 _ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
 _ENVIRONMENT.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "sort_keys": True}
 
@@ -67,7 +71,7 @@ class Reading:
                 return None
             return value - self.base if isinstance(value, int) and not isinstance(value, bool) else None
         found = re.search(self.error, text) if self.error else None
-        if found is None or len(found[1]) > 6:
+        if found is None or not found[1] or not found[1].isdecimal() or len(found[1]) > 6:
             return None
         # A text names a step from its base upwards; step 0 of a 1-based prompt is no answer.
         step = int(found[1]) - self.base
@@ -85,6 +89,8 @@ class Prompt:
     reading: Reading
     schema: str
     """JSON Schema that the reply must follow, as canonical JSON; empty for free text."""
+    names: frozenset[str] = frozenset()
+    """What its templates ask for."""
 
     @property
     def label(self) -> str:
@@ -102,9 +108,17 @@ class Prompt:
         """The messages to send; `shown` holds the privileged context that the stage declares."""
         values = {"problem": {"text": problem.text, "domain": problem.domain}, "index": index, **(shown or {})}
         if attempt is not None:
-            values["attempt"] = {"text": attempt.text, "final_text": attempt.final_text, "steps": [s.text for s in attempt.steps]}
+            values["attempt"] = {
+                "text": attempt.text,
+                "final_text": attempt.final_text,
+                "steps": [s.text for s in attempt.steps],
+            }
         if critique is not None:
-            values["critique"] = {"text": critique.text, "first_error": critique.first_error, "verdict": critique.verdict}
+            values["critique"] = {
+                "text": critique.text,
+                "first_error": critique.first_error,
+                "verdict": critique.verdict,
+            }
         messages: list[Message] = []
         for role, template in self.parts:
             if template is None:
@@ -112,8 +126,10 @@ class Prompt:
                 continue
             try:
                 messages.append(Message(role=role, content=template.render(values)))  # type: ignore[arg-type]
-            except TemplateError as error:
-                raise RecipeError(f"prompt {self.name}: {error}; a template sees {', '.join(sorted(values))}") from error
+            except _FAULTS as error:
+                raise RecipeError(
+                    f"prompt {self.name}: {error}; a template sees {', '.join(sorted(values))}"
+                ) from error
         return tuple(messages)
 
 
@@ -130,22 +146,37 @@ def load(name: str, folder: Path | None = None) -> Prompt:
 def _compile(name: str, content: bytes) -> Prompt:
     try:
         data = yaml.safe_load(content)
+        if not isinstance(data, dict) or not isinstance(data.get("messages"), list) or not data["messages"]:
+            raise ValueError("there is no list of messages")
+        if unknown := set(data) - {"messages", "read", "schema"}:
+            raise ValueError(f"unknown keys {', '.join(sorted(map(str, unknown)))}")
         parts = tuple(_part(m) for m in data["messages"])
-        reading = Reading(**data.get("read", {}))
-        unknown = set(data) - {"messages", "read", "schema"}
-        if unknown:
-            raise ValueError(f"unknown keys {', '.join(sorted(unknown))}")
-        for pattern in (reading.error, reading.no_error):
-            re.compile(pattern)
+        texts = [m["content"] for m in data["messages"] if "content" in m]
+        asked = {n for t in texts for n in meta.find_undeclared_variables(_ENVIRONMENT.parse(t))}
+        reading = _reading(**data.get("read", {}))
+        schema = canonical(data["schema"]) if "schema" in data else ""
     except (yaml.YAMLError, TemplateError, ValueError, KeyError, TypeError, re.error) as error:
-        raise RecipeError(f"prompt {name}: {error}; it needs messages (role, content or use: problem), read and schema are optional") from error
-    schema = canonical(data["schema"]) if "schema" in data else ""
-    return Prompt(Path(name).stem, hashlib.sha256(content).hexdigest(), parts, reading, schema)
+        why = " ".join(str(error).split())
+        raise RecipeError(
+            f"prompt {name}: {why}; it needs messages (role, content or use: problem), read and schema are optional"
+        ) from error
+    names = frozenset(asked - _ENVIRONMENT.globals.keys())
+    return Prompt(Path(name).stem, hashlib.sha256(content).hexdigest(), parts, reading, schema, names)
+
+
+def _reading(*, error: str = "", no_error: str = "", base: int = 1, key: str = "") -> Reading:
+    if not isinstance(base, int) or not isinstance(key, str):
+        raise ValueError("read.base is a whole number and read.key a text")
+    if error and not re.compile(error).groups:
+        raise ValueError(f"read.error {error!r} needs a group, e.g. (\\d+), for the step's number")
+    re.compile(no_error)
+    return Reading(error, no_error, base, key)
 
 
 def _part(message: Mapping[str, Any]) -> tuple[str, Template | None]:
     if message == {"use": "problem"}:
         return "", None
-    if set(message) != {"role", "content"} or message["role"] not in _ROLES:
+    well = isinstance(message, dict) and set(message) == {"role", "content"} and isinstance(message["content"], str)
+    if not well or message["role"] not in _ROLES:
         raise ValueError(f"a message is {{use: problem}} or has a role ({', '.join(_ROLES)}) and a content")
     return message["role"], _ENVIRONMENT.from_string(message["content"])

@@ -31,6 +31,19 @@ def order(recipe: Recipe) -> tuple[list[str], list[str]]:
     return done, []
 
 
+def ancestors(recipe: Recipe, name: str) -> set[str]:
+    """Every step that has run when `name` begins. The graph has no fault."""
+    before = predecessors(recipe)
+    found: set[str] = set()
+    waiting = list(before[name])
+    while waiting:
+        step = waiting.pop()
+        if step not in found:
+            found.add(step)
+            waiting += before[step]
+    return found
+
+
 def ends(recipe: Recipe) -> list[str]:
     """Steps that nothing follows."""
     before = predecessors(recipe)

@@ -6,20 +6,29 @@ import inspect
 import json
 import re
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jsonschema import Draft202012Validator
+from jsonschema.validators import extend
 
 from errata import prompts, registry
 from errata.errors import ErrataError, RecipeError
-from errata.records.schema import record_schema
-from errata.recipe.graph import order
+from errata.recipe.graph import ancestors, order
 from errata.recipe.spec import EngineSpec, ExportSpec, Recipe, SamplingSpec, StepSpec, Use
+from errata.records.schema import record_schema
 from errata.registry import Component, Kind
 
+_Validator = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator,
+    # JSON Schema takes 2.0 for an integer; Python's range does not.
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    ),
+)
+_PUBLIC = ", ".join(sorted(prompts.PUBLIC))
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -29,6 +38,7 @@ def schema() -> dict[str, Any]:
     names = {"type": "string", "pattern": f"^{NAME.pattern}$"}
     made["properties"] |= {"name": names, "version": {"type": ["string", "number"]}}
     made["properties"]["concurrency"] = made["properties"]["part_size"] = {"type": "integer", "minimum": 1}
+    made["properties"]["limit"] = {"type": ["integer", "null"], "minimum": 1}
     made["properties"]["exports"]["minItems"] = 1
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "errata recipe", **made}
 
@@ -39,15 +49,20 @@ def read(path: Path, changes: Sequence[str] = ()) -> Recipe:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise RecipeError(_no_file(path, error)) from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path.name} is no recipe: it is not UTF-8 text") from error
     try:
         data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise RecipeError(f"{path.name} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
-        raise RecipeError(f"{path.name} holds no recipe: a mapping with name, version, source, stages, exports is needed")
+        raise RecipeError(
+            f"{path.name} holds no recipe: a mapping with name, version, source, stages, exports is needed"
+        )
     for change in changes:
         _apply(data, change)
-    faults = _structure(data)
+    data = _plain(data, path.name)
+    faults = _faults(schema(), data, "")
     if faults:
         raise RecipeError(*faults)
     recipe = _build(data)
@@ -106,21 +121,20 @@ def _position(items: list[Any], key: str, path: str) -> int:
     raise RecipeError(f"--set {path}: there is no {key!r}; there are {', '.join(str(n) for n in names)}")
 
 
-def _structure(data: dict[str, Any]) -> list[str]:
-    return _faults(schema(), data, "")
-
-
 def _faults(rules: Mapping[str, Any], data: Any, where: str) -> list[str]:
     """One line for each way in which `data` breaks the schema."""
     found = []
-    errors = sorted(Draft202012Validator(dict(rules)).iter_errors(_plain(data)), key=lambda e: list(map(str, e.absolute_path)))
+    errors = sorted(_Validator(dict(rules)).iter_errors(data), key=lambda e: list(map(str, e.absolute_path)))
     for error in errors:
         place = ".".join(x for x in (where, *map(str, error.absolute_path)) if x) or "the recipe"
         if error.validator == "additionalProperties":
             known = sorted(error.schema.get("properties", {}))
             for key in sorted(set(error.instance) - set(known)):
                 near = difflib.get_close_matches(key, known, 1)
-                found.append(f"{place}: unknown key {key!r}" + (f", did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"))
+                found.append(
+                    f"{place}: unknown key {key!r}"
+                    + (f", did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}")
+                )
         elif error.validator == "required":
             missing = [k for k in error.validator_value if k not in error.instance]
             found += [f"{place}: {key!r} is missing" for key in missing if f"'{key}'" in error.message]
@@ -129,9 +143,14 @@ def _faults(rules: Mapping[str, Any], data: Any, where: str) -> list[str]:
     return found
 
 
-def _plain(data: Any) -> Any:
-    """As JSON would give it back: tuples as lists, keys as text."""
-    return json.loads(json.dumps(data, default=str))
+def _plain(data: dict[str, Any], file: str) -> dict[str, Any]:
+    """As JSON would give it back: dates and keys as text."""
+    try:
+        return typing.cast(dict[str, Any], json.loads(json.dumps(data, default=str, allow_nan=False)))
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(
+            f"{file} holds what JSON cannot ({error}): numbers are finite, and no list holds itself"
+        ) from error
 
 
 def _use(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,17 +186,30 @@ def _build(data: dict[str, Any]) -> Recipe:
 def _names(recipe: Recipe) -> list[str]:
     faults = []
     steps, exports = [s.name for s in recipe.stages], [e.name for e in recipe.exports]
+    if not NAME.fullmatch(recipe.name):
+        faults.append(f"name: {recipe.name!r} may hold letters, digits, '.', '_' and '-' alone")
+    if recipe.name == "journal":
+        faults.append("name: 'journal' is the folder of replies beside the datasets; take another")
     for what, names in (("stages", steps), ("exports", exports)):
-        faults += [f"{what}: two are called {n!r}; give one a name of its own" for n in sorted({n for n in names if names.count(n) > 1})]
-        faults += [f"{what}: the name {n!r} may hold letters, digits, '.', '_' and '-' alone" for n in names if not NAME.fullmatch(n)]
+        faults += [
+            f"{what}: two are called {n!r}; give one a name of its own"
+            for n in sorted({n for n in names if names.count(n) > 1})
+        ]
+        faults += [
+            f"{what}: the name {n!r} may hold letters, digits, '.', '_' and '-' alone"
+            for n in names
+            if not NAME.fullmatch(n)
+        ]
     reserved = {"source", "episodes", "drops"} & {*steps, *exports}
     faults += [f"the name {n!r} is errata's own; take another" for n in sorted(reserved)]
-    return faults or order(recipe)[1]
+    faults += [f"exports: {n!r} is also a step's name; the funnel has one line a name" for n in exports if n in steps]
+    return faults + order(recipe)[1]
 
 
 def _components(recipe: Recipe, folder: Path) -> tuple[Recipe, list[str]]:
     """Every component found, its parameters checked and its defaults filled in."""
     faults: list[str] = []
+    whole = not order(recipe)[1]
 
     def fill(kind: Kind, use: Use, where: str) -> Any:
         try:
@@ -185,9 +217,15 @@ def _components(recipe: Recipe, folder: Path) -> tuple[Recipe, list[str]]:
         except ErrataError as error:
             faults.append(f"{where}: {error}")
             return use
+        except Exception as error:  # a file of the user's that cannot be loaded
+            why = " ".join(f"{type(error).__name__}: {error}".split())
+            faults.append(f"{where}: {use.use} cannot be loaded: {why}")
+            return use
         faults.extend(_faults(parameters(component), use.with_, f"{where}.with"))
         filled = {**component.defaults, **_tuples(component, use.with_)}
         faults.extend(_mentions(recipe, component, filled, where, folder))
+        if whole and isinstance(use, StepSpec):
+            faults.extend(_too_early(recipe, component, use, filled, where))
         return dataclasses.replace(use, with_=filled)
 
     source = fill("source", recipe.source, "source")
@@ -195,7 +233,9 @@ def _components(recipe: Recipe, folder: Path) -> tuple[Recipe, list[str]]:
     steps = tuple(fill("stage", s, f"stages.{s.name}") for s in recipe.stages)
     corpus = tuple(fill("corpus", c, f"corpus.{c.use}") for c in recipe.corpus)
     exports = tuple(fill("export", e, f"exports.{e.name}") for e in recipe.exports)
-    return dataclasses.replace(recipe, source=source, engines=engines, stages=steps, corpus=corpus, exports=exports), faults
+    return dataclasses.replace(
+        recipe, source=source, engines=engines, stages=steps, corpus=corpus, exports=exports
+    ), faults
 
 
 def parameters(component: Component) -> dict[str, Any]:
@@ -212,7 +252,11 @@ def _tuples(component: Component, given: Mapping[str, Any]) -> dict[str, Any]:
     made = {}
     for name, value in given.items():
         parameter = component.parameters.get(name)
-        wants = component.hints.get(name) if parameter is not None and parameter.kind is inspect.Parameter.KEYWORD_ONLY else None
+        wants = (
+            component.hints.get(name)
+            if parameter is not None and parameter.kind is inspect.Parameter.KEYWORD_ONLY
+            else None
+        )
         made[name] = tuple(value) if isinstance(value, list) and typing.get_origin(wants) is tuple else value
     return made
 
@@ -221,21 +265,49 @@ def _mentions(recipe: Recipe, component: Component, filled: Mapping[str, Any], w
     """Faults in the roles, steps and prompts that a component's parameters name."""
     faults = []
     steps = {"source", *(s.name for s in recipe.stages)}
-    for name, hint in component.hints.items():
-        meaning, values = _meaning(hint), filled.get(name)
-        for value in values if isinstance(values, tuple) else (values,):
-            if not value or not isinstance(value, str):
-                continue
-            if meaning == "role" and value not in recipe.engines and _asks(component, filled):
-                faults.append(f"{where}.with.{name}: no engine plays {value!r}; engines has {', '.join(recipe.engines) or 'none'}")
-            elif meaning == "step name" and value not in steps:
-                faults.append(f"{where}.with.{name}: there is no step {value!r}; there are {', '.join(sorted(steps))}")
-            elif meaning == "prompt name" and _asks(component, filled):
-                try:
-                    prompts.load(value, folder)
-                except RecipeError as error:
-                    faults.append(f"{where}.with.{name}: {error}")
+    asks = _asks(component, filled)
+    for name, meaning, value in _named(component, filled):
+        if meaning == "role" and value not in recipe.engines and asks:
+            faults.append(
+                f"{where}.with.{name}: no engine plays {value!r}; engines has {', '.join(recipe.engines) or 'none'}"
+            )
+        elif meaning == "step name" and value not in steps:
+            faults.append(f"{where}.with.{name}: there is no step {value!r}; there are {', '.join(sorted(steps))}")
+        elif meaning == "prompt name" and asks:
+            faults += [f"{where}.with.{name}: {fault}" for fault in _prompt(value, filled.get("see"), folder)]
     return faults
+
+
+def _too_early(
+    recipe: Recipe, component: Component, step: StepSpec, filled: Mapping[str, Any], where: str
+) -> list[str]:
+    """Faults in the steps that a stage names: one that has not run yet has made nothing to work on."""
+    run = {"source", *ancestors(recipe, step.name)}
+    later = {s.name for s in recipe.stages} - run
+    return [
+        f"{where}.with.{name}: {value!r} has not run when {step.name!r} begins; put it above, or name it in `after`"
+        for name, meaning, value in _named(component, filled)
+        if meaning == "step name" and value in later
+    ]
+
+
+def _named(component: Component, filled: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """(parameter, meaning, name) of every role, step and prompt that a component's parameters name."""
+    for parameter in component.parameters:
+        meaning, values = _meaning(component.hints[parameter]), filled.get(parameter)
+        for value in values if isinstance(values, tuple) else (values,):
+            if meaning and value and isinstance(value, str):
+                yield parameter, meaning, value
+
+
+def _prompt(name: str, see: Sequence[str] | None, folder: Path) -> list[str]:
+    """Faults in a prompt file, and in what it names: privileged context only where `see` shows it."""
+    try:
+        hidden = sorted(prompts.load(name, folder).names - prompts.PUBLIC - set(see or ()))
+    except RecipeError as error:
+        return [str(error)]
+    shown = "" if see is None else " (privileged context is shown where `see` names it)"
+    return [f"prompt {name} names {n!r}, which it is not shown: it sees {_PUBLIC}{shown}" for n in hidden]
 
 
 def _asks(component: Component, filled: Mapping[str, Any]) -> bool:

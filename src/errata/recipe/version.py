@@ -6,6 +6,7 @@ lie (paths, endpoints) enters by digest, so that a manifest names no machine.
 """
 
 import importlib.metadata
+import os.path
 import platform
 import typing
 from collections.abc import Iterator, Mapping
@@ -18,9 +19,9 @@ from typing import Any
 from errata import prompts, registry
 from errata.engines.base import Identity
 from errata.errors import SourceError
+from errata.recipe.spec import NOT_IN_VERSION, Recipe, Use
 from errata.records.ids import canonical
 from errata.records.types import FORMAT_VERSION
-from errata.recipe.spec import NOT_IN_VERSION, Recipe, Use
 from errata.registry import Component, Kind
 
 DEPENDENCIES = (
@@ -35,7 +36,7 @@ def components(recipe: Recipe, folder: Path, models: Mapping[str, Identity]) -> 
     return {
         "format": FORMAT_VERSION,
         "code": code_tree(Path(prompts.__file__).parents[1]),
-        "own_code": {p.name: _digest(p.read_bytes()) for p in sorted(own_files(recipe, folder))},
+        "own_code": {os.path.relpath(p, folder): _digest(p.read_bytes()) for p in sorted(own_files(recipe, folder))},
         "recipe": _digest(canonical(recorded(recipe, folder)).encode()),
         "prompts": {name: prompts.load(name, folder).digest for name in sorted(set(prompt_names(recipe, folder)))},
         "models": {role: asdict(identity) for role, identity in sorted(models.items())},
@@ -95,7 +96,12 @@ def recorded(recipe: Recipe, folder: Path) -> dict[str, Any]:
     data: dict[str, Any] = {f.name: getattr(recipe, f.name) for f in fields(recipe) if f.name not in NOT_IN_VERSION}
     data["source"] = _use("source", recipe.source, folder)
     data["engines"] = {
-        role: {**_use("engine", e, folder), "system": e.system, "sampling": asdict(e.sampling), "schema": dict(e.schema)}
+        role: {
+            **_use("engine", e, folder),
+            "system": e.system,
+            "sampling": asdict(e.sampling),
+            "schema": dict(e.schema),
+        }
         for role, e in recipe.engines.items()
     }
     data["stages"] = [
@@ -111,8 +117,10 @@ def _use(kind: Kind, use: Use, folder: Path) -> dict[str, Any]:
     component = registry.find(kind, use.use, folder)
     with_ = dict(use.with_)
     for name in _marked(component, "file path"):
-        if with_.get(name):
-            with_[name] = _file(Path(str(with_[name])))
+        given = Path(str(with_.get(name) or ""))
+        # An engine's model may be a hub id, which names a place that is no machine's.
+        if with_.get(name) and (kind != "engine" or given.exists()):
+            with_[name] = _file(given)
     for name in _marked(component, "endpoint"):
         if with_.get(name):
             with_[name] = {"endpoint": _digest(str(with_[name]).encode())[:16]}
@@ -126,7 +134,11 @@ def file_parameters(component: Component) -> list[str]:
 
 def _marked(component: Component, meaning: str) -> list[str]:
     """Parameters whose annotation carries this meaning."""
-    return [n for n, h in component.hints.items() if typing.get_origin(h) is typing.Annotated and h.__metadata__[0] == meaning]
+    return [
+        n
+        for n, h in component.hints.items()
+        if typing.get_origin(h) is typing.Annotated and h.__metadata__[0] == meaning
+    ]
 
 
 def _file(path: Path) -> dict[str, Any]:
@@ -136,9 +148,13 @@ def _file(path: Path) -> dict[str, Any]:
         stat = path.stat()
         return {"file": path.name, "sha256": _file_digest(path, stat.st_size, stat.st_mtime_ns)}
     except OSError as error:
-        near = ", ".join(sorted(p.name for p in path.parent.glob(f"*{path.suffix}"))[:8]) if path.parent.is_dir() else ""
+        near = (
+            ", ".join(sorted(p.name for p in path.parent.glob(f"*{path.suffix}"))[:8]) if path.parent.is_dir() else ""
+        )
         exists = f"{path.parent} holds {near}" if near else f"{path.parent} holds no such files"
-        raise SourceError(f"cannot read {path} ({error.strerror}): {exists}; name a file by --set source.with.path=FILE") from error
+        raise SourceError(
+            f"cannot read {path} ({error.strerror}): {exists}; name a file by --set source.with.path=FILE"
+        ) from error
 
 
 @lru_cache(maxsize=64)
@@ -156,7 +172,9 @@ def folder_digest(folder: Path) -> str:
     digest = sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         stat = path.stat()
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{_file_digest(path, stat.st_size, stat.st_mtime_ns)}\n".encode())
+        digest.update(
+            f"{path.relative_to(folder).as_posix()}\0{_file_digest(path, stat.st_size, stat.st_mtime_ns)}\n".encode()
+        )
     return digest.hexdigest()
 
 

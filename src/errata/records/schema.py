@@ -31,10 +31,15 @@ def type_schema(hint: Any) -> dict[str, Any]:
     if origin is tuple and len(args) == 2 and args[1] is Ellipsis:
         return {"type": "array", "items": type_schema(args[0])}
     if origin is tuple:
-        return {"type": "array", "prefixItems": [type_schema(a) for a in args], "minItems": len(args), "maxItems": len(args)}
+        return {
+            "type": "array",
+            "prefixItems": [type_schema(a) for a in args],
+            "minItems": len(args),
+            "maxItems": len(args),
+        }
     if origin is list:
         return {"type": "array", "items": type_schema(args[0])}
-    if origin is dict or (isinstance(origin, type) and issubclass(origin, typing.Mapping)):  # type: ignore[arg-type]
+    if origin is dict or (isinstance(origin, type) and issubclass(origin, typing.Mapping)):
         return {"type": "object", "additionalProperties": type_schema(args[1])}
     if dataclasses.is_dataclass(hint):
         return record_schema(hint)
@@ -49,6 +54,8 @@ def record_schema(record: Any) -> dict[str, Any]:
         "type": "object",
         # `with_` stands for the key `with`, which Python reserves.
         "properties": {f.name.rstrip("_"): type_schema(hints[f.name]) for f in fields},
-        "required": [f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING],
+        "required": [
+            f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        ],
         "additionalProperties": False,
     }

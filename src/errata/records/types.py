@@ -243,7 +243,9 @@ class Episode:
             attempts=_union(self.attempts, new.attempts, lambda a: (a.stage, a.parent or "", a.index, a.id)),
             critiques=_union(self.critiques, new.critiques, lambda c: (c.stage, c.attempt, c.index, c.id)),
             verdicts=_union(self.verdicts, new.verdicts, lambda v: (v.stage, v.target, v.verifier)),
-            estimates=_union(self.estimates, new.estimates, lambda e: (e.stage, e.target, e.name, -1 if e.step is None else e.step)),
+            estimates=_union(
+                self.estimates, new.estimates, lambda e: (e.stage, e.target, e.name, -1 if e.step is None else e.step)
+            ),
         )
 
     def attempt(self, id: str) -> Attempt:
@@ -271,12 +273,13 @@ class Span:
 
     message: int
     start: int
-    """First character, 0-based."""
+    """First character, 0-based; characters are Unicode code points."""
     end: int
     """One past the last character."""
     role: StepRole
     train: bool
     weight: float = 1.0
+    """Finite and at least 0; it counts only where `train` holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,7 +290,11 @@ class Metric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SftRow:
-    """A conversation to imitate. Spans cover every character of every assistant message, and nothing else."""
+    """A conversation to imitate. Spans cover every character of every assistant message, and nothing else.
+
+    The end of a turn is trained if the last span of its message is; an attempt that was cut by its length limit is
+    never exported, so no row teaches to stop in the middle.
+    """
 
     id: str
     episode: str

@@ -48,10 +48,14 @@ class Bars:
         for name, bar in self._bars.items():
             bar.n = values[name]
         speed = progress.completion_tokens / max(0.001, time.monotonic() - self._began)
-        self._bars["requests"].set_postfix_str(f"{speed:,.0f} tokens/s, {progress.reused:,} from the journal", refresh=False)
+        self._bars["requests"].set_postfix_str(
+            f"{speed:,.0f} tokens/s, {progress.reused:,} from the journal", refresh=False
+        )
         for bar in self._bars.values():
             bar.refresh()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for bar in self._bars.values():
             bar.close()

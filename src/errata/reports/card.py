@@ -5,8 +5,8 @@ from typing import Any
 
 import yaml
 
-from errata.records.manifest import Manifest
 from errata.recipe.spec import Recipe
+from errata.records.manifest import Manifest
 from errata.store.dataset import configs_yaml
 
 
@@ -29,20 +29,28 @@ def card(manifest: Manifest, metrics: Mapping[str, Any], recipe: Recipe) -> str:
         recipe.about or "A self-correction dataset made by errata.",
         *([f"Method: {recipe.method}"] if recipe.method else []),
         "## Rows\n\n" + table(["config", "split", "rows"], _splits(manifest)),
-        "## Yield\n\nEach line holds: in = out + filtered + quarantined. The reasons of every drop are in the config `drops`.\n\n"
-        + table(["stage", "unit", "in", "out", "filtered", "quarantined", "reasons"], [_line(e) for e in manifest.funnel]),
+        "## Yield\n\nEach line holds: in = out + filtered + quarantined. "
+        "The reasons of every drop are in the config `drops`.\n\n"
+        + table(
+            ["stage", "unit", "in", "out", "filtered", "quarantined", "reasons"], [_line(e) for e in manifest.funnel]
+        ),
         "## Corrections\n\n" + _corrections(metrics),
-        "## Models\n\n" + table(["role", "engine", "model", "licence"], [[m["role"], m["engine"], m["model"], m["licence"] or "-"] for m in manifest.models]),
+        "## Models\n\n"
+        + table(
+            ["role", "engine", "model", "licence"],
+            [[m["role"], m["engine"], m["model"], m["licence"] or "-"] for m in manifest.models],
+        ),
         *([_agreement(metrics)] if metrics["agreement"] or metrics["location_agreement"] else []),
         "## Make it again\n\n"
-        f"Pipeline version `{manifest.pipeline_version}`, content hash `{manifest.content_hash}`. With the run's journal, "
+        f"Pipeline version `{manifest.pipeline_version}`, content hash `{manifest.content_hash}`. "
+        "With the run's journal, "
         "`errata run RECIPE --replay --journal JOURNAL --out DIR` gives the same bytes without any engine. "
         f"Promise: {manifest.determinism}. The filled-in recipe and the digests of code, prompts and models are in "
         "`_manifest/manifest.json`.",
-        "## Limits\n\nThe rows are made by models and checked by programs; a verifier judges answers and, where the recipe "
-        "says so, steps. A right answer does not prove right reasoning. Text from privileged context (reference answers, gold "
-        "steps) is searched for in critiques and reflections by rule, not by meaning.",
-    ]  # fmt: skip
+        "## Limits\n\nThe rows are made by models and checked by programs; a verifier judges answers and, where the "
+        "recipe says so, steps. A right answer does not prove right reasoning. Text from privileged context (reference "
+        "answers, gold steps) is searched for in critiques and reflections by rule, not by meaning.",
+    ]
     return f"---\n{front}{configs_yaml(manifest.configs)}---\n\n" + "\n\n".join(sections) + "\n"
 
 
@@ -64,17 +72,33 @@ def _splits(manifest: Manifest) -> list[list[Any]]:
 
 def _line(entry: Mapping[str, Any]) -> list[Any]:
     reasons = ", ".join(f"{code} {n}" for code, n in entry["reasons"].items())
-    return [entry["stage"], entry["unit"], entry["in"], entry["out"], entry["filtered"], entry["quarantined"], reasons or "-"]
+    return [
+        entry["stage"],
+        entry["unit"],
+        entry["in"],
+        entry["out"],
+        entry["filtered"],
+        entry["quarantined"],
+        reasons or "-",
+    ]
 
 
 def _corrections(metrics: Mapping[str, Any]) -> str:
     lines = [
-        [stage, *(found.get(k, 0) for k in ("wrong_to_right", "wrong_to_wrong", "right_to_right", "right_to_wrong")), _share(found["mended"]), _share(found["broken"])]
+        [
+            stage,
+            *(found.get(k, 0) for k in ("wrong_to_right", "wrong_to_wrong", "right_to_right", "right_to_wrong")),
+            _share(found["mended"]),
+            _share(found["broken"]),
+        ]
         for stage, found in metrics["revisions"].items()
-    ]  # fmt: skip
+    ]
     if not lines:
         return "No attempt was revised."
-    return table(["revisions by", "wrong to right", "wrong to wrong", "right to right", "right to wrong", "mended", "broken"], lines)
+    return table(
+        ["revisions by", "wrong to right", "wrong to wrong", "right to right", "right to wrong", "mended", "broken"],
+        lines,
+    )
 
 
 def _share(value: float | None) -> str:

@@ -10,6 +10,10 @@ from errata.records.types import Episode
 
 def measure(episode: Episode) -> Counter[str]:
     """What one episode adds to the counts; keys are tab-separated coordinates."""
+    return _agreements(episode) + _locations(episode) + _attempts(episode)
+
+
+def _agreements(episode: Episode) -> Counter[str]:
     found: Counter[str] = Counter()
     by_target: dict[str, dict[str, str]] = {}
     for v in episode.verdicts:
@@ -19,6 +23,11 @@ def measure(episode: Episode) -> Counter[str]:
             for verifier, outcome in verdicts.items():
                 if verifier not in ("label", "filter"):
                     found[f"agreement\t{verifier}\tlabel\t{outcome}\t{verdicts['label']}"] += 1
+    return found
+
+
+def _locations(episode: Episode) -> Counter[str]:
+    found: Counter[str] = Counter()
     places: dict[str, dict[str, str]] = {}
     for c in episode.critiques:
         said = str(c.first_error) if c.verdict == "error" else c.verdict
@@ -27,6 +36,11 @@ def measure(episode: Episode) -> Counter[str]:
         for a, b in combinations(sorted(located), 2):
             known = "unknown" not in (located[a], located[b])
             found[f"location\t{a}\t{b}\t{('different', 'same')[located[a] == located[b]] if known else 'unknown'}"] += 1
+    return found
+
+
+def _attempts(episode: Episode) -> Counter[str]:
+    found: Counter[str] = Counter()
     attempts = {a.id: a for a in episode.attempts}
     for a in episode.attempts:
         outcome = episode.outcome(a.id)
@@ -57,10 +71,12 @@ def summarise(counts: Mapping[str, int], rows: Mapping[str, Mapping[str, int]]) 
     cells = ("both_pass", "both_fail", "only_verifier_passes", "only_label_passes", "unknown")
     return {
         "agreement": [
-            {"verifier": v, "label": label, **{c: found[c] for c in cells}} for (v, label), found in sorted(agreement.items())
+            {"verifier": v, "label": label, **{c: found[c] for c in cells}}
+            for (v, label), found in sorted(agreement.items())
         ],
         "location_agreement": [
-            {"a": a, "b": b, **{c: found[c] for c in ("same", "different", "unknown")}} for (a, b), found in sorted(location.items())
+            {"a": a, "b": b, **{c: found[c] for c in ("same", "different", "unknown")}}
+            for (a, b), found in sorted(location.items())
         ],
         "outcomes": _plain(nested["outcome"]),
         "revisions": {stage: _corrections(found) for stage, found in sorted(nested["transition"].items())},
@@ -69,7 +85,7 @@ def summarise(counts: Mapping[str, int], rows: Mapping[str, Mapping[str, int]]) 
         },
         "drops": _plain(nested["drops"]),
         "rows": {config: dict(sorted(found.items())) for config, found in sorted(rows.items())},
-    }  # fmt: skip
+    }
 
 
 def _cell(ours: str, theirs: str) -> str:

@@ -38,16 +38,31 @@ def outline(recipe: Recipe, problems: int | None, characters: float) -> str:
             # A prompt holds the problem and, from the second stage on, an attempt of up to half the limit.
             prompt = characters / CHARACTERS_PER_TOKEN + (0 if step.use == "sample" else limit * HALF)
             total[role] = (requests + expected.requests, tokens + expected.requests * (prompt + limit * HALF))
-        rows.append((name, step.use, ", ".join(before[name]) or "source", f"{expected.requests:g}" if expected.requests else "-", role or "-"))
-    lines = [f"{recipe.name} {recipe.version}: {recipe.source.use}, {problems if problems is not None else 'an unknown number of'} problems", ""]
+        rows.append(
+            (
+                name,
+                step.use,
+                ", ".join(before[name]) or "source",
+                f"{expected.requests:g}" if expected.requests else "-",
+                role or "-",
+            )
+        )
+    lines = [
+        f"{recipe.name} {recipe.version}: {recipe.source.use}, {problems or 'an unknown number of'} problems",
+        "",
+    ]
     lines += [columns(rows, right=[3]), "", "corpus: " + (", ".join(c.use for c in recipe.corpus) or "-")]
-    lines += ["exports: " + ", ".join(e.name for e in recipe.exports), "", "expected, if half of all attempts pass and a reply takes half its limit:"]
+    lines += [
+        "exports: " + ", ".join(e.name for e in recipe.exports),
+        "",
+        "expected, if half of all attempts pass and a reply takes half its limit:",
+    ]
     count = problems or 1
     per = "" if problems else " a problem"
     lines += [
         f"  {role} ({recipe.engines[role].use}): {round(r * count):,} requests{per}, {round(t * count):,} tokens{per}"
         for role, (r, t) in total.items()
-    ] or ["  no engine is asked"]  # fmt: skip
+    ] or ["  no engine is asked"]
     return "\n".join(lines)
 
 

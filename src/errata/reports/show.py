@@ -6,7 +6,7 @@ from typing import Any
 
 from errata.records.types import Attempt, Episode, SftRow
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 MASKED, TRAINED, FOREIGN = "x", "|", " "
 """The mark before a line: masked from the loss, trained, or not the assistant's."""
 
@@ -27,17 +27,21 @@ def episode_text(episode: Episode) -> str:
 
 
 def _attempt(episode: Episode, attempt: Attempt) -> Iterator[str]:
-    verdicts = ", ".join(f"{v.verifier} {v.outcome}" for v in episode.verdicts if v.target == attempt.id) or "not verified"
+    verdicts = (
+        ", ".join(f"{v.verifier} {v.outcome}" for v in episode.verdicts if v.target == attempt.id) or "not verified"
+    )
     made = f" from {attempt.parent[:8]}" if attempt.parent else ""
-    by = f" by {attempt.call.model}" if attempt.call else ""
+    by = f" by {clean(attempt.call.model)}" if attempt.call else ""
     yield f"{attempt.kind} {attempt.id[:8]} ({attempt.stage} {attempt.index}{made}{by}): {verdicts}"
     if attempt.injection:
-        yield f"  injected {attempt.injection.kind} at step {attempt.injection.step}, was {clean(attempt.injection.original.strip())!r}"
+        slip = attempt.injection
+        yield f"  injected {slip.kind} at step {slip.step}, was {clean(slip.original.strip())!r}"
     critiques = [c for c in episode.critiques if c.attempt == attempt.id]
     wrong = {c.first_error for c in critiques if c.verdict == "error"}
     for i, step in enumerate(attempt.steps):
-        mark = (TRAINED if step.train else MASKED) if attempt.kind == "spliced" else FOREIGN
-        note = "   <- first error" if i in wrong else "   <- masked" if attempt.kind == "spliced" and not step.train else ""
+        mine = attempt.kind == "spliced" and step.turn % 2 == 0
+        mark = (TRAINED if step.train else MASKED) if mine else FOREIGN
+        note = "   <- first error" if i in wrong else "   <- masked" if mark == MASKED else ""
         pieces = clean(step.text).strip("\n").split("\n")
         for j, line in enumerate(pieces):
             yield f"  {mark} [{i}] {line}{note if j == len(pieces) - 1 else ''}"
@@ -57,7 +61,13 @@ def row_text(row: SftRow) -> str:
             lines += _indent(message.content, "    ")
         for span in spans:
             mark = TRAINED if span.train else MASKED
-            note = f"   <- {span.role}, masked" if not span.train else f"   <- {span.role}" if span.role in ("reflection", "marker") else ""
+            note = (
+                f"   <- {span.role}, masked"
+                if not span.train
+                else f"   <- {span.role}"
+                if span.role in ("reflection", "marker")
+                else ""
+            )
             body = clean(message.content[span.start : span.end]).strip("\n").split("\n")
             lines += [f"  {mark} {line}" for line in body[:-1]] + [f"  {mark} {body[-1]}{note}"]
     return "\n".join(lines)
@@ -87,7 +97,15 @@ def columns(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
 def dataset_text(manifest: Any, episodes: Iterator[Episode], most: int = 10) -> str:
     """What a dataset holds, with the first episodes to look at."""
     lines = [f"{manifest.name} {manifest.version}", f"content hash {manifest.content_hash}", ""]
-    lines.append(columns([("config", "split", "rows"), *((c, s, f"{n:,}") for c, found in manifest.configs.items() for s, n in found.items())], right=[2]))
+    lines.append(
+        columns(
+            [
+                ("config", "split", "rows"),
+                *((c, s, f"{n:,}") for c, found in manifest.configs.items() for s, n in found.items()),
+            ],
+            right=[2],
+        )
+    )
     lines += ["", yield_text(manifest.funnel), "", "episodes (errata show DATASET EPISODE):"]
     for _, episode in zip(range(most), episodes, strict=False):
         outcomes = [episode.outcome(a.id) for a in episode.attempts]
@@ -108,5 +126,3 @@ def first_splice(rows: Iterator[Any]) -> SftRow | None:
         if isinstance(row, SftRow) and any(not s.train for s in row.spans):
             return row
     return first if isinstance(first, SftRow) else None
-
-

@@ -1,9 +1,9 @@
 """One episode through the whole DAG, as one coroutine: there is no barrier between its stages and another's."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from errata.errors import EngineError, ErrataError
 from errata.records.types import Additions, Drop, Episode
@@ -45,14 +45,14 @@ async def run_episode(plan: Plan, tools: Tools, start: Episode) -> Ended:
         if given is None:
             out[name] = None
             return
-        additions = await _run(plan, tools, name, given)
+        additions, whole = await _run(plan, tools, name, given)
         drops.extend(additions.drops)
         end = next((d for d in additions.drops if d.target == start.id), None)
         made = {k: n for k in KINDS if (n := len(getattr(additions, k)))}
         if lost := sum(d.target != start.id for d in additions.drops):
             made["dropped"] = lost
         passages.append(Passage(name, end.kind if end else "out", end.code if end else "", made))
-        out[name] = None if end else given.add(additions)
+        out[name] = None if end else whole
 
     if all(len(ps) <= 1 for ps in plan.before.values()) and len(plan.ends) == 1:
         for name in plan.steps:
@@ -96,21 +96,44 @@ def _merged(views: list[Episode | None], start: Episode) -> Episode | None:
     return whole
 
 
-async def _run(plan: Plan, tools: Tools, name: str, episode: Episode) -> Additions:
-    """One stage. An episode on which it fails is quarantined; what stops the whole run goes on upwards."""
+async def _run(plan: Plan, tools: Tools, name: str, episode: Episode) -> tuple[Additions, Episode]:
+    """One stage, and the episode after it. Its fault quarantines the episode; what stops the run goes on upwards."""
     component, options = plan.stages[name]
     context = StepContext(name, plan.recipe.seed, tools)
     try:
-        additions: Additions = await component.make(episode, context, **options)
-    except EngineError as error:
-        return Additions(drops=(_lost(episode, name, error.code, str(error)),))
-    except ErrataError:
-        raise
+        additions = _checked(await component.make(episode, context, **options), name)
+        return additions, episode.add(additions)
     except Exception as error:  # a fault in a stage costs its episode, with the reason, and not the run
-        return Additions(drops=(_lost(episode, name, f"error_{type(error).__name__}", str(error)),))
+        known = ours(error)
+        if known is not None and not isinstance(known, EngineError):
+            raise known from error
+        code = known.code if known else f"error_{type(error).__name__}"
+        return Additions(drops=(lost(episode, name, code, str(known or error), episode.id),)), episode
+
+
+def _checked(additions: Any, name: str) -> Additions:
+    if not isinstance(additions, Additions):
+        raise TypeError(f"a stage returns Additions, not {type(additions).__name__}")
+    if other := {d.stage for d in additions.drops} - {name}:
+        raise ValueError(f"a drop of the stage {name} says that it is of {', '.join(sorted(other))}: take ctx.stage")
     return additions
 
 
-def _lost(episode: Episode, stage: str, code: str, detail: str) -> Drop:
-    return Drop(episode=episode.id, stage=stage, code=code, kind="quarantined", target=episode.id, detail=detail[:2_000])
+def lost(episode: Episode, stage: str, code: str, detail: str, target: str) -> Drop:
+    """A drop of what something failed on."""
+    return Drop(episode=episode.id, stage=stage, code=code, kind="quarantined", target=target, detail=detail[:2_000])
 
+
+def ours(error: BaseException) -> ErrataError | None:
+    """The error of errata's that `error` is or that a group holds: one that stops the run before a lost request."""
+    known = [e for e in leaves(error) if isinstance(e, ErrataError)]
+    return next((e for e in known if not isinstance(e, EngineError)), known[0] if known else None)
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The error itself, or all that its group holds."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from leaves(inner)
+    else:
+        yield error

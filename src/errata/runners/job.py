@@ -13,17 +13,19 @@ from errata import __version__, registry
 from errata.corpus.base import Narrow
 from errata.engines.base import Identity
 from errata.engines.journal import Journal
-from errata.errors import ErrataError, SourceError, StoreError
-from errata.records.types import Drop, Episode
+from errata.errors import SourceError, StoreError
 from errata.recipe import read, version
 from errata.recipe.spec import Recipe, Use
+from errata.records.types import Drop, Episode
 from errata.reports.card import card
 from errata.reports.metrics import summarise
+from errata.runners.episode import leaves, ours
 from errata.runners.local import Progress, run_local
 from errata.runners.part import Count, add_funnels, add_metrics
 from errata.runners.plan import Plan
 from errata.store import dataset
-from errata.store.manifest import check_name
+from errata.store.files import Files
+from errata.store.manifest import check_name, point_latest
 from errata.store.parts import Parts
 
 DETERMINISM = "R0: replayed from its journal, bit for bit; R2: resampled, the same statistics"
@@ -62,8 +64,8 @@ class Job:
 
     @property
     def work(self) -> Path:
-        """Where parts are committed until the version is whole."""
-        return self.options.out / self.recipe.name / f".work-{self.version}"
+        """Where parts are committed until the version is whole; parts of another size are other parts."""
+        return self.options.out / self.recipe.name / f".work-{self.version}-{self.recipe.part_size}"
 
 
 def prepare(options: Options) -> Job:
@@ -99,13 +101,18 @@ def run(options: Options, watch: Callable[[Job, Progress, int], None]) -> tuple[
     job = prepare(options)
     found = dataset.published(options.out, job.recipe.name, job.version)
     if found:
+        if job.work.exists():  # the run that made it died between its commit and its last two changes
+            point_latest(options.out / job.recipe.name, job.version, Files())
+            Files().remove(job.work)
         return job, found
     began = time.time()
     parts = Parts(job.work, job.plan.types)
     done = parts.done()
     journal = Journal(job.journal)
     if options.replay and not len(journal):
-        raise StoreError(f"--replay needs the journal of an earlier run, and {job.journal} holds no exchange; name it by --journal")
+        raise StoreError(
+            f"--replay needs the journal of an earlier run, and {job.journal} holds no exchange; name it by --journal"
+        )
     seen: set[int] = set()
     last = Progress()
 
@@ -130,45 +137,46 @@ def run(options: Options, watch: Callable[[Job, Progress, int], None]) -> tuple[
     indices = sorted(seen)
     counts = [stored.parts[i].counts for i in indices]
     run_facts = {
-        "errata": __version__, "host": platform.node(), "system": platform.platform(), "runner": options.runner,
-        "started": began, "seconds": time.time() - began, "progress": asdict(last), "engines": engines,
-        "parts_reused": len(done.parts), "parts_damaged": done.damaged, "journal_corrupted": journal.corrupted,
-    }  # fmt: skip
+        "errata": __version__,
+        "host": platform.node(),
+        "system": platform.platform(),
+        "runner": options.runner,
+        "started": began,
+        "seconds": time.time() - began,
+        "progress": asdict(last),
+        "engines": engines,
+        "parts_reused": len(done.parts),
+        "parts_damaged": done.damaged,
+        "journal_corrupted": journal.corrupted,
+    }
     finished = _finish(job, parts, indices, counts, run_facts)
     parts.files.remove(job.work)
     return job, finished
 
 
 def _execute(
-    job: Job, parts: Parts, journal: Journal, todo: Iterator[tuple[int, list[Episode | Drop]]], note: Callable[[Progress], None]
-) -> dict[str, Any]:  # fmt: skip
+    job: Job,
+    parts: Parts,
+    journal: Journal,
+    todo: Iterator[tuple[int, list[Episode | Drop]]],
+    note: Callable[[Progress], None],
+) -> dict[str, Any]:
     options = job.options
     try:
         if options.runner == "ray":
             from errata.runners.ray import run_ray
 
-            return run_ray(job.plan, parts, job.journal, todo, replay=options.replay, workers=options.workers, watch=note)
+            return run_ray(
+                job.plan, parts, job.journal, todo, replay=options.replay, workers=options.workers, watch=note
+            )
         return asyncio.run(run_local(job.plan, parts, journal, todo, replay=options.replay, watch=note))
     except BaseExceptionGroup as group:
-        raise _first(group) from group
+        raise ours(group) or next(leaves(group)) from group
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error to tell of: one of ours if there is one."""
-    flat: list[BaseException] = []
-
-    def walk(error: BaseException) -> None:
-        if isinstance(error, BaseExceptionGroup):
-            for e in error.exceptions:
-                walk(e)
-        else:
-            flat.append(error)
-
-    walk(group)
-    return next((e for e in flat if isinstance(e, ErrataError)), flat[0])
-
-
-def _finish(job: Job, parts: Parts, indices: list[int], counts: list[dict[str, Any]], run_facts: dict[str, Any]) -> dataset.Finished:
+def _finish(
+    job: Job, parts: Parts, indices: list[int], counts: list[dict[str, Any]], run_facts: dict[str, Any]
+) -> dataset.Finished:
     """Corpus operations, then the version."""
     funnel = add_funnels(counts)
     rows = narrow(job.plan, parts, indices)
@@ -179,19 +187,29 @@ def _finish(job: Job, parts: Parts, indices: list[int], counts: list[dict[str, A
             kept[row.config][row.transition] += 1
     metrics = summarise(add_metrics(counts), kept)
     return dataset.finish(
-        parts, indices, out=job.options.out,
+        parts,
+        indices,
+        out=job.options.out,
         about=dataset.Description(
-            name=job.recipe.name, version=job.version, pipeline_version=job.pipeline, components=job.components,
+            name=job.recipe.name,
+            version=job.version,
+            pipeline_version=job.pipeline,
+            components=job.components,
             recipe=version.recorded(job.recipe, job.plan.folder),
             models=[{"role": role, **asdict(identity)} for role, identity in sorted(job.models.items())],
-            funnel=[*funnel, *entries], determinism=DETERMINISM, metrics=metrics, run=run_facts,
-            card=lambda manifest: card(manifest, metrics, job.recipe), dropped=dropped, drops=drops,
+            funnel=[*funnel, *entries],
+            determinism=DETERMINISM,
+            metrics=metrics,
+            run=run_facts,
+            card=lambda manifest: card(manifest, metrics, job.recipe),
+            dropped=dropped,
+            drops=drops,
         ),
-    )  # fmt: skip
+    )
 
 
 def narrow(plan: Plan, parts: Parts, indices: list[int]) -> list[Narrow]:
-    """The narrow columns of all exported rows, by config and id; read only if a corpus operation or a count needs them."""
+    """The narrow columns of all exported rows, by config and id."""
     rows = []
     for config in plan.exports:
         for index in indices:

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from errata.errors import ErrataError
+from errata.records.ids import digest
 from errata.records.types import Drop, Episode
 from errata.reports.metrics import measure
-from errata.runners.episode import Ended
+from errata.runners.episode import Ended, lost
 from errata.runners.plan import Plan
 
 
@@ -54,8 +56,12 @@ def finish_part(plan: Plan, items: Sequence[Episode | Drop], ended: Sequence[End
     drops: list[Drop] = []
     for item in items:
         if isinstance(item, Drop):
-            funnel["source"].count(item.kind, item.code)
             drops.append(item)
+            if item.target == item.episode:
+                funnel["source"].count(item.kind, item.code)
+            else:
+                # An attempt of an episode that goes on without it.
+                funnel["source"].made["dropped"] += 1
         else:
             funnel["source"].count("out")
     metrics: Counter[str] = Counter()
@@ -67,22 +73,36 @@ def finish_part(plan: Plan, items: Sequence[Episode | Drop], ended: Sequence[End
     for d in drops:
         metrics[f"drops\t{d.stage}\t{d.code}"] += 1
     episodes = [e.episode for e in ended if e.episode is not None]
-    rows: dict[str, list[Any]] = {}
-    for name, (component, options) in plan.exports.items():
-        funnel[name] = Count(unit="rows")
-        rows[name] = []
-        for episode in episodes:
-            for row in component.make(episode, stage=name, **options):
-                if isinstance(row, Drop):
-                    funnel[name].count(row.kind, row.code)
-                    drops.append(row)
-                else:
-                    funnel[name].count("out")
-                    rows[name].append(row)
+    rows = {name: _export(plan, name, episodes, funnel, drops) for name in plan.exports}
     for episode in episodes:
         metrics.update(measure(episode))
     counts = {"funnel": [c.entry(name) for name, c in funnel.items()], "metrics": dict(sorted(metrics.items()))}
     return Finished(episodes, drops, rows, counts)
+
+
+def _export(
+    plan: Plan, name: str, episodes: Sequence[Episode], funnel: dict[str, Count], drops: list[Drop]
+) -> list[Any]:
+    """The rows of one config; what it refuses is added to `drops`, and both to its line of the funnel."""
+    component, options = plan.exports[name]
+    count = funnel[name] = Count(unit="rows")
+    rows = []
+    for episode in episodes:
+        try:
+            made = list(component.make(episode, stage=name, **options))
+        except ErrataError:
+            raise
+        except Exception as error:  # a fault in an export costs the rows of its episode, with the reason
+            row_id = digest(export=name, episode=episode.id)
+            made = [lost(episode, name, f"error_{type(error).__name__}", str(error), row_id)]
+        for row in made:
+            if isinstance(row, Drop):
+                count.count(row.kind, row.code)
+                drops.append(row)
+            else:
+                count.count("out")
+                rows.append(row)
+    return rows
 
 
 def add_funnels(counts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -9,10 +9,10 @@ from typing import Any, get_args, get_type_hints
 
 from errata import prompts, registry
 from errata.engines.base import Engine, Sampling
-from errata.records.ids import canonical
-from errata.records.types import Drop, Episode
 from errata.recipe.graph import ends, order, predecessors
 from errata.recipe.spec import Recipe
+from errata.records.ids import canonical
+from errata.records.types import Drop, Episode
 from errata.registry import Component
 
 
@@ -54,9 +54,14 @@ class Plan:
     def sampling(self) -> dict[str, Sampling]:
         """By role."""
         return {
-            role: Sampling(temperature=e.sampling.temperature, top_p=e.sampling.top_p, max_tokens=e.sampling.max_tokens, stop=e.sampling.stop)
+            role: Sampling(
+                temperature=e.sampling.temperature,
+                top_p=e.sampling.top_p,
+                max_tokens=e.sampling.max_tokens,
+                stop=e.sampling.stop,
+            )
             for role, e in self.recipe.engines.items()
-        }  # fmt: skip
+        }
 
     def prompt(self, name: str) -> prompts.Prompt:
         return prompts.load(name, self.folder)
@@ -89,4 +94,5 @@ class Plan:
 def row_type(component: Component) -> type:
     """The record that an export yields: the one in its return type, `Iterator[Row | Drop]`."""
     returned = get_args(get_type_hints(component.make)["return"])[0]
-    return next(t for t in get_args(returned) if t is not Drop)
+    found: type = next(t for t in get_args(returned) if t is not Drop)
+    return found

@@ -97,4 +97,3 @@ def _message(turn: Any) -> Message:
     if role not in ("system", "user", "assistant") or not isinstance(content, str):
         raise ColumnError("problem: a turn is no object with role (system, user or assistant) and content")
     return Message(role=role, content=content)
-

@@ -23,8 +23,20 @@ from errata.sources.base import Item, distinct, is_whole, near, refused
 WITHOUT_ANSWER = frozenset({"boxnet", "graph_color", "propositional_logic", "rubiks_cube", "rush_hour"})
 """Generators of reasoning-gym 0.1.25 that store no answer which scores 1: every item would be dropped."""
 
-UNSTABLE: frozenset[str] = frozenset()
-"""Generators of reasoning-gym 0.1.25 that draw from unordered sets: another process makes other items of one seed."""
+UNSTABLE = frozenset(
+    {
+        "intermediate_integration",
+        "isomorphic_strings",
+        "knight_swap",
+        "polynomial_multiplication",
+        "ransom_note",
+        "word_ladder",
+    }
+)
+"""Generators of reasoning-gym 0.1.25 whose items depend on the order of sets, which differs from process to process.
+
+Found by making 12 items of 103 generators under three values of PYTHONHASHSEED.
+"""
 
 
 @source(version=1)

@@ -23,7 +23,7 @@ from errata.records.ids import digest
 from errata.records.segment import RULES
 from errata.records.segment import segment as cut
 from errata.records.types import Additions, Attempt, Critique, Drop, Episode, Outcome, Problem, Step, Verdict
-from errata.registry import source
+from errata.registry import FilePath, source
 from errata.sources.base import Item, distinct, refused
 from errata.sources.columns import ColumnError, Expression, MissingKey, as_index, as_text, as_truth, parse_map
 from errata.sources.mapping import FIELDS, Constants, build, named, value_of
@@ -52,12 +52,12 @@ class Reading:
 
 
 @source(version=1)
-def rollouts(  # noqa: PLR0913 - a source's parameters are its configuration
+def rollouts(
     *,
     columns: dict[str, str],
     attempts: tuple[dict[str, str], ...],
     verifier: str,
-    path: str = "",
+    path: FilePath = "",
     hub: str = "",
     config: str = "",
     split: str = "train",

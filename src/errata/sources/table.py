@@ -1,17 +1,17 @@
 """Problems from a table: JSONL, Parquet, CSV or a dataset of the hub, by a column map.
 
-    use: table
-    with:
-      path: train.jsonl
-      columns: {problem: question, answer: "answer | after('####')", solution: answer | lines}
-      verifier: number
+use: table
+with:
+  path: train.jsonl
+  columns: {problem: question, answer: "answer | after('####')", solution: answer | lines}
+  verifier: number
 """
 
 from collections.abc import Iterator, Mapping
 
 from errata.errors import RecipeError, SourceError
 from errata.records.types import Episode
-from errata.registry import source
+from errata.registry import FilePath, source
 from errata.sources.base import Item, distinct, refused
 from errata.sources.columns import ColumnError, Expression, MissingKey, parse_map
 from errata.sources.mapping import FIELDS, Constants, build
@@ -19,11 +19,11 @@ from errata.sources.rows import Input
 
 
 @source(version=1)
-def table(  # noqa: PLR0913 - a source's parameters are its configuration
+def table(
     *,
     columns: dict[str, str],
     verifier: str,
-    path: str = "",
+    path: FilePath = "",
     hub: str = "",
     config: str = "",
     split: str = "train",

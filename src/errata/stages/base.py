@@ -53,12 +53,21 @@ class Context(Protocol):
     run_seed: int
 
     async def ask(
-        self, role: str, messages: Sequence[Message], *, seed: int, template: str = "", schema: str = "", sampling: Mapping[str, Any] = {}
+        self,
+        role: str,
+        messages: Sequence[Message],
+        *,
+        seed: int,
+        template: str = "",
+        schema: str = "",
+        sampling: Mapping[str, Any] = {},
     ) -> Answer:
         """One reply of the engine that plays `role`. Raises EngineError if this request failed for good."""
         ...
 
-    async def judge(self, problem: Problem, text: str, verifier: str = "", options: Mapping[str, Any] = {}) -> Judgement:
+    async def judge(
+        self, problem: Problem, text: str, verifier: str = "", options: Mapping[str, Any] = {}
+    ) -> Judgement:
         """What a verifier (the problem's own by default) says of `text`."""
         ...
 
@@ -121,7 +130,8 @@ def steps_of(text: str, rule: Rule, source: StepSource, turn: int = 0) -> tuple[
     pieces = segment(text, rule)
     last = len(pieces) - 1
     return tuple(
-        Step(text=p, role="answer" if i == last else "reasoning", source=source, turn=turn) for i, p in enumerate(pieces)
+        Step(text=p, role="answer" if i == last else "reasoning", source=source, turn=turn)
+        for i, p in enumerate(pieces)
     )
 
 
@@ -129,7 +139,9 @@ def truncated(answer: Answer) -> str:
     return "" if answer.complete else "cut by its length limit"
 
 
-async def verdict_of(episode: Episode, ctx: Context, attempt: Attempt, verifier: str = "", options: Mapping[str, Any] = {}) -> Verdict:
+async def verdict_of(
+    episode: Episode, ctx: Context, attempt: Attempt, verifier: str = "", options: Mapping[str, Any] = {}
+) -> Verdict:
     """The verdict on an attempt; one that was cut by its length limit is unknown, never wrong."""
     name = verifier or episode.problem.verifier
     version = ctx.verifier_version(episode.problem, verifier)
@@ -146,7 +158,9 @@ async def verdict_of(episode: Episode, ctx: Context, attempt: Attempt, verifier:
 def chosen(episode: Episode, *, of: str, outcome: Outcome | Literal["any"], most: int = 0) -> tuple[Attempt, ...]:
     """Attempts made by the step `of` (empty: any step) with this outcome, at most `most` (0: all), in their order."""
     found = [
-        a for a in episode.attempts if (not of or a.stage == of) and (outcome == "any" or episode.outcome(a.id) == outcome)
+        a
+        for a in episode.attempts
+        if (not of or a.stage == of) and (outcome == "any" or episode.outcome(a.id) == outcome)
     ]
     return tuple(found[: most or None])
 
@@ -162,16 +176,19 @@ def located(episode: Episode, attempt: Attempt, sources: Sequence[str]) -> Criti
 
 async def ask_attempt(
     episode: Episode, ctx: Context, messages: Sequence[Message], *, kind: AttemptKind, role: str, branch: str, k: int,
-    steps: Rule = "lines", source: StepSource = "student", template: str = "", prefix: tuple[Step, ...] = (), **fields: Any,
+    steps: Rule = "lines", source: StepSource = "student", template: str = "", prefix: tuple[Step, ...] = (),
+    unfinished: bool = False, **fields: Any,
 ) -> Attempt:  # fmt: skip
-    """Ask for one attempt. With a `prefix`, the reply continues its steps, and the attempt holds both."""
+    """Ask for one attempt. With a `prefix`, the reply continues its steps, and the attempt holds both.
+
+    Where the prefix is `unfinished`, the reply first ends its last step, which stays one step of its own source.
+    """
     if prefix:
         messages = (*messages, Message(role="assistant", content="".join(s.text for s in prefix)))
     answer = await ctx.ask(role, messages, seed=request_seed(episode, ctx, branch, k), template=template)
-    made = steps_of(answer.text, steps, source)
-    if prefix and made and not prefix[-1].text.endswith("\n") and not answer.text[:1].isspace():
-        # The reply goes on in the middle of the prefix's last step.
-        prefix, made = prefix[:-1], (replace(prefix[-1], text=prefix[-1].text + made[0].text), *made[1:])
+    made = steps_of((prefix[-1].text if unfinished else "") + answer.text, steps, source)
+    if unfinished:
+        prefix, made = prefix[:-1], (replace(made[0], source=prefix[-1].source), *made[1:])
     seen = tuple(sorted({*fields.pop("seen", ()), *answer.seen}))
     return Attempt(
         id=new_id(episode, ctx, branch, k), stage=ctx.stage, index=k, kind=kind, steps=(*prefix, *made),

@@ -26,7 +26,7 @@ async def filter_(
     need: tuple[Literal["splice", "pair"], ...] = ("splice", "pair"),
     samples: StepName = "sample",
 ) -> Additions:
-    """Reject splices that fail, leak or whose locators disagree; end episodes outside `band` or with nothing to teach."""
+    """Reject splices that fail, leak or are located at odds; end episodes outside `band` or with nothing to teach."""
     verdicts: list[Verdict] = []
     drops: list[Drop] = []
     kept = 0
@@ -50,17 +50,30 @@ async def filter_(
 
 def _checks(episode: Episode, attempt: Attempt, leaks: bool, agree: tuple[str, ...]) -> tuple[Check, ...]:
     outcome = episode.outcome(attempt.id)
-    checks = [Check(name="correction_passes", outcome="pass" if outcome == "pass" else "fail", detail=f"the verdict is {outcome}")]
+    checks = [
+        Check(
+            name="correction_passes",
+            outcome="pass" if outcome == "pass" else "fail",
+            detail=f"the verdict is {outcome}",
+        )
+    ]
     if leaks and attempt.seen:
         said = "\n".join(s.text for s in attempt.steps if s.role in ("reflection", "feedback", "critique"))
         found = leaked(episode.problem, said)
         checks.append(Check(name="no_leak", outcome="fail" if found else "pass", detail=found or ""))
     if agree:
-        places = {c.source: c.first_error for c in episode.critiques if c.attempt == attempt.parent and c.source in agree}
-        same = len(places) == len(agree) and len(set(places.values())) == 1
-        detail = ", ".join(f"{source}: {step}" for source, step in sorted(places.items()))
-        checks.append(Check(name="locators_agree", outcome="pass" if same else "fail", detail=detail))
+        checks.append(_agreement(episode, attempt, agree))
     return tuple(checks)
+
+
+def _agreement(episode: Episode, attempt: Attempt, agree: tuple[str, ...]) -> Check:
+    """Whether all of these sources name the step that was spliced; to find no error, or to say nothing, is no place."""
+    mine = [c for c in episode.critiques if c.attempt == attempt.parent and c.source in agree]
+    places = {c.first_error if c.verdict == "error" else None for c in mine}
+    whole = {c.source for c in mine} == set(agree) and len(places) == 1 and None not in places
+    same = whole and (attempt.fork_step is None or attempt.fork_step in places)
+    told = sorted({f"{c.source}: {c.first_error if c.verdict == 'error' else c.verdict}" for c in mine})
+    return Check(name="locators_agree", outcome="pass" if same else "fail", detail=", ".join(told) or "none located it")
 
 
 def _ending(

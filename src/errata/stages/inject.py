@@ -6,8 +6,8 @@ control. The student continues from the wrong step itself, so that what follows 
 
 import random
 import re
-from dataclasses import replace
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 from errata.records.segment import Rule
 from errata.records.types import Additions, Attempt, Drop, Episode, Injection, Step, Verdict
@@ -16,7 +16,7 @@ from errata.stages.base import Context, ask_attempt, chosen, filtered, gather, n
 
 Kind = Literal["result", "operand", "operator"]
 _NUMBER = re.compile(r"(?<![\w.])\d+(?![\w.]*\d)")
-_OPERATORS = (("plus", "minus", "times"), (" + ", " - ", " * "))
+_OPERATORS = (("plus", "minus", "times"), ("+", "-", "*"))
 
 
 @stage(version=1)
@@ -29,9 +29,13 @@ async def inject(
     kinds: tuple[Kind, ...] = ("result", "operand", "operator"),
     n: int = 1,
     prompt: PromptName = "solve",
+    options: dict[str, Any] = {},
     steps: Rule = "lines",
 ) -> Additions:
-    """Change one step of n passing attempts by a rule; `role` goes on from there, and what still passes is dropped."""
+    """Change one step of n passing attempts by a rule; `role` goes on from there, and what still passes is dropped.
+
+    `options` are the verifier's.
+    """
     template = ctx.prompt(prompt)
     drops: list[Drop] = []
     tasks = {}
@@ -42,21 +46,20 @@ async def inject(
         if found is None:
             drops.append(filtered(episode, ctx, id, "no_room_for_a_slip"))
             continue
-        at, kind, text = found
+        at = found.step
         original = parent.steps[at]
-        wrong = Step(text=text, role=original.role, source="injector")
-        if not text.endswith("\n"):
-            wrong = replace(wrong, text=text + "\n")
+        wrong = Step(text=found.text, role=original.role, source="injector")
         tasks[id] = ask_attempt(
             episode, ctx, template.render(episode.problem), kind="injected", role=role, branch=parent.id, k=0,
-            steps=steps, template=template.label, prefix=(*parent.steps[:at], wrong), parent=parent.id, fork_step=at,
-            injection=Injection(kind=kind, step=at, original=original.text), seen=parent.seen,
+            steps=steps, template=template.label, prefix=(*parent.steps[:at], wrong), unfinished=found.unfinished,
+            parent=parent.id, fork_step=at,
+            injection=Injection(kind=found.kind, step=at, original=original.text), seen=parent.seen,
         )  # fmt: skip
     made, failed = await gather(episode, ctx, tasks)
     kept: list[Attempt] = []
     verdicts: list[Verdict] = []
     for attempt in made:
-        verdict = await verdict_of(episode, ctx, attempt)
+        verdict = await verdict_of(episode, ctx, attempt, options=options)
         if verdict.outcome == "fail":
             kept.append(attempt)
             verdicts.append(verdict)
@@ -65,31 +68,40 @@ async def inject(
     return Additions(attempts=tuple(kept), verdicts=tuple(verdicts), drops=(*drops, *failed))
 
 
-def slip(draw: random.Random, attempt: Attempt, kinds: tuple[Kind, ...]) -> tuple[int, Kind, str] | None:
-    """(step, kind, new text) of one slip, or None where no step has room for one."""
-    places = [(i, kind) for i, step in enumerate(attempt.steps[:-1]) for kind in kinds if _change(draw, step.text, kind)]
-    if not places:
-        return None
-    at, kind = draw.choice(places)
-    text = _change(draw, attempt.steps[at].text, kind)
-    return (at, kind, text) if text else None
+class Slip(NamedTuple):
+    """One wrong step: its index, the rule that made it, and its text as far as the rule wrote it."""
+
+    step: int
+    kind: Kind
+    text: str
+    unfinished: bool
+    """Whether the step ends with the slip, so that the student goes on within it and draws the wrong conclusion."""
 
 
-def _change(draw: random.Random, text: str, kind: Kind) -> str | None:
+def slip(draw: random.Random, attempt: Attempt, kinds: Sequence[Kind]) -> Slip | None:
+    """A wrong result, or a wrong operand or operator to go on from; None where no step has room for one."""
+    found = [s for i, step in enumerate(attempt.steps[:-1]) for kind in kinds if (s := _slip(draw, i, step.text, kind))]
+    return draw.choice(found) if found else None
+
+
+def _slip(draw: random.Random, at: int, text: str, kind: Kind) -> Slip | None:
     if kind == "operator":
-        for family in _OPERATORS:
-            here = [(text.index(word), word) for word in family if word in text]
-            if here:
-                at, word = min(here)
-                other = draw.choice([w for w in family if w != word])
-                # The last mention is the one that the result is computed from.
-                at = text.rindex(word)
-                return text[:at] + other + text[at + len(word) :]
-        return None
+        return _operator(draw, at, text)
     numbers = list(_NUMBER.finditer(text))
     if len(numbers) < (1 if kind == "result" else 2):
         return None
     found = numbers[-1] if kind == "result" else draw.choice(numbers[:-1])
     value = int(found[0])
-    wrong = value + draw.choice([d for d in (-2, -1, 1, 2) if value + d >= 0])
-    return text[: found.start()] + str(wrong) + text[found.end() :]
+    wrong = text[: found.start()] + str(value + draw.choice([d for d in (-2, -1, 1, 2) if value + d >= 0]))
+    return Slip(at, kind, wrong + text[found.end() :], False) if kind == "result" else Slip(at, kind, wrong, True)
+
+
+def _operator(draw: random.Random, at: int, text: str) -> Slip | None:
+    """Another operator in the place of the step's last one, from which its result is computed."""
+    for family in _OPERATORS:
+        places = [found for word in family for found in re.finditer(rf"(?<!\S){re.escape(word)}(?!\S)", text)]
+        if places:
+            last = max(places, key=lambda found: found.start())
+            other = draw.choice([word for word in family if word != last[0]])
+            return Slip(at, "operator", text[: last.start()] + other, True)
+    return None

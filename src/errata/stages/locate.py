@@ -1,6 +1,8 @@
 """Find the first wrong step of failed attempts, in three ways whose answers can be compared."""
 
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from errata import chains
 from errata.records.segment import Rule
@@ -21,9 +23,15 @@ async def locate(
     role: Role = "student",
     prompt: PromptName = "judge",
     forks: int = 4,
+    solve: PromptName = "solve",
+    options: dict[str, Any] = {},
     steps: Rule = "lines",
 ) -> Additions:
-    """Name the first wrong step by gold steps, by Monte-Carlo forks from each prefix, or by a judge engine."""
+    """Name the first wrong step by gold steps, by Monte-Carlo forks from each prefix, or by a judge engine.
+
+    A judge is asked by `prompt`. Forks go on under `solve`, the prompt that the attempts answered; `options` are their
+    verifier's.
+    """
     found = Additions()
     for attempt in chosen(episode, of=of, outcome=outcome, most=most):
         if not attempt.complete:
@@ -34,7 +42,7 @@ async def locate(
         elif method == "judge":
             found = _join(found, await _by_judge(episode, ctx, attempt, role, prompt))
         else:
-            found = _join(found, await _Forks(episode, ctx, attempt, role, forks, steps).locate())
+            found = _join(found, await _Forks(episode, ctx, attempt, role, forks, solve, options, steps).locate())
     return found
 
 
@@ -52,23 +60,32 @@ def _by_gold(episode: Episode, ctx: Context, attempt: Attempt) -> Additions:
     solution, so that an attempt that differs from it in words alone is unknown.
     """
     chain = chains.parse(episode.problem.text)
-    lines = [s.text for s in attempt.steps]
-    text, first = "", None
+    verdict, first, text = "unknown", None, ""
     if chain is not None:
-        error = chains.first_error(chain, lines)
-        verdict = "error" if error else "no_error"
-        first, text = (error.step, f"{error.kind}: {error.why}") if error else (None, "")
+        verdict, first, text = _by_chain(chain, attempt)
     elif episode.problem.solution:
-        gold = {" ".join(s.split()) for s in episode.problem.solution}
-        wrong = [i for i, line in enumerate(lines) if " ".join(line.split()) not in gold]
-        verdict = "no_error" if not wrong else "unknown"
-    else:
-        verdict = "unknown"
+        gold = [" ".join(s.split()) for s in episode.problem.solution]
+        said = [" ".join(s.text.split()) for s in attempt.steps]
+        if gold[-1] in said and set(said) <= set(gold):
+            verdict = "no_error"
     made = Critique(
         id=new_id(episode, ctx, attempt.id, 0), attempt=attempt.id, stage=ctx.stage, index=0, source="gold",
         verdict=verdict, first_error=first, text=text, seen=("gold_steps",),  # type: ignore[arg-type]
     )  # fmt: skip
     return Additions(critiques=(made,))
+
+
+def _by_chain(chain: chains.Chain, attempt: Attempt) -> tuple[str, int | None, str]:
+    """(verdict, first wrong step, what is wrong). A step may hold several lines, each a step of the chain, or none."""
+    lines = [(i, line) for i, step in enumerate(attempt.steps) for line in step.text.split("\n") if line.strip()]
+    try:
+        error = chains.first_error(chain, [line for _, line in lines])
+    except ValueError:  # Python refuses to convert a number of thousands of digits
+        return "unknown", None, ""
+    if error is None:
+        return "no_error", None, ""
+    first = lines[error.step][0] if error.step < len(lines) else len(attempt.steps)
+    return "error", first, f"{error.kind}: {error.why}"
 
 
 async def _by_judge(episode: Episode, ctx: Context, attempt: Attempt, role: str, prompt: str) -> Additions:
@@ -91,54 +108,64 @@ async def _by_judge(episode: Episode, ctx: Context, attempt: Attempt, role: str,
     return Additions(critiques=tuple(critiques), drops=drops)
 
 
+@dataclass(frozen=True)
 class _Forks:
     """Monte-Carlo location: a prefix is alive if any of K continuations from it passes.
 
     The first error is the step after which no continuation passes while some passed before it. Prefixes are bisected:
-    a dead prefix stays dead when it grows, so that about log2(steps) prefixes are tried instead of all.
+    a dead prefix stays dead when it grows, so that about log2(steps) prefixes are tried instead of all. An attempt that
+    passes is alive as a whole and has no error; one without a verdict cannot be located.
     Source: Math-Shepherd's hard estimation (Wang et al. 2024); the search is OmegaPRM's (Luo et al. 2024).
     """
 
-    def __init__(self, episode: Episode, ctx: Context, attempt: Attempt, role: str, forks: int, steps: Rule) -> None:
-        self.episode, self.ctx, self.attempt = episode, ctx, attempt
-        self.role, self.forks, self.steps = role, forks, steps
-        self.attempts: list[Attempt] = []
-        self.verdicts: list[Verdict] = []
-        self.estimates: list[Estimate] = []
-        self.drops: list[Drop] = []
+    episode: Episode
+    ctx: Context
+    attempt: Attempt
+    role: str
+    forks: int
+    solve: str
+    options: Mapping[str, Any]
+    steps: Rule
+    attempts: list[Attempt] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+    estimates: list[Estimate] = field(default_factory=list)
+    drops: list[Drop] = field(default_factory=list)
 
     async def value(self, at: int) -> float | None:
         """Share of continuations of the first `at` steps that pass; None where no verdict could be had."""
         episode, ctx, parent = self.episode, self.ctx, self.attempt
-        template = ctx.prompt("solve")
+        template = ctx.prompt(self.solve)
         branch = f"{parent.id}:{at}"
+        # Numbered through over all prefixes, as all of them are attempts with the same parent.
         tasks = {
             new_id(episode, ctx, branch, k): ask_attempt(
                 episode, ctx, template.render(episode.problem, index=k), kind="forked", role=self.role, branch=branch,
-                k=at * self.forks + k, steps=self.steps, template=template.label, prefix=parent.steps[:at],
+                k=k, steps=self.steps, template=template.label, prefix=parent.steps[:at],
                 parent=parent.id, fork_step=at, seen=parent.seen,
             )
-            for k in range(self.forks)
+            for k in range(at * self.forks, (at + 1) * self.forks)
         }  # fmt: skip
         made, drops = await gather(episode, ctx, tasks)
-        verdicts = [await verdict_of(episode, ctx, a) for a in made]
-        self.attempts += made
-        self.verdicts += verdicts
-        self.drops += drops
+        verdicts = [await verdict_of(episode, ctx, a, options=self.options) for a in made]
+        self.attempts.extend(made)
+        self.verdicts.extend(verdicts)
+        self.drops.extend(drops)
         known = [v.outcome for v in verdicts if v.outcome != "unknown"]
         if not known:
             return None
         value = known.count("pass") / len(known)
         self.estimates.append(
-            Estimate(target=parent.id, stage=ctx.stage, name="mc_value", value=value, n=len(known), step=at, engine=self.role)
+            Estimate(
+                target=parent.id, stage=ctx.stage, name="mc_value", value=value, n=len(known), step=at, engine=self.role
+            )
         )
         return value
 
     async def locate(self) -> Additions:
         alive, dead = 0, len(self.attempt.steps)
-        verdict, first = "error", None
-        value = await self.value(0)
-        if not value:
+        outcome = self.episode.outcome(self.attempt.id)
+        verdict, first = {"fail": "error", "pass": "no_error", "unknown": "unknown"}[outcome], None
+        if verdict == "error" and not await self.value(0):
             # The student cannot solve the problem from its start: no prefix can be told to be wrong.
             verdict = "unknown"
         while verdict == "error" and dead - alive > 1:
@@ -153,9 +180,10 @@ class _Forks:
         if verdict == "error":
             first = dead - 1
         episode, ctx = self.episode, self.ctx
+        seen = {"reference", *(name for fork in self.attempts for name in fork.seen)}
         made = Critique(
             id=new_id(episode, ctx, self.attempt.id, 0), attempt=self.attempt.id, stage=ctx.stage, index=0,
-            source="forks", verdict=verdict, first_error=first, seen=("reference",),  # type: ignore[arg-type]
+            source="forks", verdict=verdict, first_error=first, seen=tuple(sorted(seen)),  # type: ignore[arg-type]
         )  # fmt: skip
         return Additions(
             attempts=tuple(self.attempts), critiques=(made,), verdicts=tuple(self.verdicts),

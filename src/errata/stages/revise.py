@@ -28,18 +28,29 @@ async def revise(
     pairs: list[tuple[Attempt, Critique | None]] = [(a, None) for a in attempts]
     if critique:
         pairs = [
-            (a, c) for a in attempts for c in episode.critiques if c.attempt == a.id and c.stage == critique and c.verdict != "unknown"
-        ]  # fmt: skip
+            (a, c)
+            for a in attempts
+            for c in episode.critiques
+            if c.attempt == a.id and c.stage == critique and c.verdict != "unknown"
+        ]
     tasks = {}
     for attempt, shown in pairs:
         branch = shown.id if shown else attempt.id
         for k in range(n):
             tasks[new_id(episode, ctx, branch, k)] = ask_attempt(
-                episode, ctx, template.render(episode.problem, attempt, shown, index=k),
-                kind="revised", role=role, branch=branch, k=k, steps=steps, template=template.label,
-                parent=attempt.id, critique=shown.id if shown else None,
+                episode,
+                ctx,
+                template.render(episode.problem, attempt, shown, index=k),
+                kind="revised",
+                role=role,
+                branch=branch,
+                k=k,
+                steps=steps,
+                template=template.label,
+                parent=attempt.id,
+                critique=shown.id if shown else None,
                 # What the critic knew may have reached the student through the critique.
                 seen=tuple(sorted({*attempt.seen, *(shown.seen if shown else ())})),
-            )  # fmt: skip
+            )
     revised, drops = await gather(episode, ctx, tasks)
     return Additions(attempts=tuple(revised), drops=drops)

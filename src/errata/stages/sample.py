@@ -8,7 +8,13 @@ from errata.stages.base import Context, ask_attempt, gather, new_id, quarantined
 
 @stage(version=1)
 async def sample(
-    episode: Episode, ctx: Context, *, role: Role = "student", n: int = 4, prompt: PromptName = "solve", steps: Rule = "lines"
+    episode: Episode,
+    ctx: Context,
+    *,
+    role: Role = "student",
+    n: int = 4,
+    prompt: PromptName = "solve",
+    steps: Rule = "lines",
 ) -> Additions:
     """Sample n attempts at the problem from the engine that plays `role`."""
     template = ctx.prompt(prompt)
@@ -21,5 +27,8 @@ async def sample(
     }  # fmt: skip
     attempts, drops = await gather(episode, ctx, tasks)
     if not attempts:
-        drops = (*drops, quarantined(episode, ctx, episode.id, drops[0].code if drops else "no_attempt", "every sample failed"))
+        drops = (
+            *drops,
+            quarantined(episode, ctx, episode.id, drops[0].code if drops else "no_attempt", "every sample failed"),
+        )
     return Additions(attempts=tuple(attempts), drops=drops)

@@ -8,7 +8,8 @@ that the student learns to notice and mend it and not to make it (the mask is an
     turn     attempt | feedback | whole second attempt                     (SCoRe's two-turn shape)
 """
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from errata.records.types import Additions, Attempt, Critique, Drop, Episode, Step
@@ -36,7 +37,7 @@ async def splice(
     mask: Mask = "wrong_step",
     most: int = 1,
 ) -> Additions:
-    """Splice attempts of the step `of` with passing ones of the step `correction`; unrelated ones are paired at random."""
+    """Splice attempts of the step `of` with passing ones of `correction`; unrelated ones are paired at random."""
     spliced: list[Attempt] = []
     drops: list[Drop] = []
     for transition in transitions:
@@ -48,30 +49,39 @@ async def splice(
             if style == "turn":
                 critique = next((c for c in episode.critiques if c.id == second.critique), None)
                 message = ctx.prompt(feedback).render(episode.problem, first, critique)[-1].content
-                joined = Joined(_turns(first, second, message, mask), critique, None)
+                joined: Joined | str = Joined(_turns(first, second, message, mask), critique)
             else:
                 joined = _inline(episode, first, second, locations, lead if style == "wait" else marker, style, mask)
             if isinstance(joined, str):
                 drops.append(filtered(episode, ctx, id, joined, f"{first.id} with {second.id}"))
                 continue
             made += 1
-            parts = (first, second, *([joined.critique] if joined.critique else []))
+            # Who cut here knew where the error is, and who is quoted may have known more.
+            known = [x.seen for x in (joined.critique, joined.place) if x]
+            seen = {*first.seen, *second.seen, *(name for names in known for name in names)}
             spliced.append(
                 Attempt(
                     id=id, stage=ctx.stage, index=0, kind="spliced", steps=joined.steps, parent=first.id,
                     other=second.id, fork_step=joined.fork_step, style=style,
                     critique=joined.critique.id if joined.critique else None,
-                    seen=tuple(sorted({s for part in parts for s in part.seen})),
+                    seen=tuple(sorted(seen)),
                 )
             )  # fmt: skip
     return Additions(attempts=tuple(spliced), drops=tuple(drops))
 
 
+@dataclass(frozen=True, slots=True)
 class Joined:
-    """The steps of a splice, the critique that is quoted in it, and the wrong step's index."""
+    """The steps of a splice, the critique that is quoted in it, and the one that tells where the wrong step is."""
 
-    def __init__(self, steps: tuple[Step, ...], critique: Critique | None, fork_step: int | None) -> None:
-        self.steps, self.critique, self.fork_step = steps, critique, fork_step
+    steps: tuple[Step, ...]
+    critique: Critique | None
+    place: Critique | None = None
+
+    @property
+    def fork_step(self) -> int | None:
+        """Index of the wrong step; None where the whole attempt is answered by another."""
+        return self.place.first_error if self.place else None
 
 
 def _pairs(
@@ -86,9 +96,19 @@ def _pairs(
     mixed = list(seconds)
     draw.shuffle(mixed)
     if transition == "right_to_right":
-        # Two different right samples: an attempt is never its own correction.
-        return [(a, b) for a, b in zip(firsts, [*mixed[1:], *mixed[:1]], strict=False) if a.id != b.id and a.text != b.text]
+        return _unlike(firsts, mixed)
     return list(zip(firsts, mixed, strict=False))
+
+
+def _unlike(firsts: Sequence[Attempt], ring: Sequence[Attempt]) -> list[tuple[Attempt, Attempt]]:
+    """Each attempt with the next one around the ring that has other words: no attempt is its own correction."""
+    pairs = []
+    places = {b.id: i for i, b in enumerate(ring)}
+    for i, a in enumerate(firsts):
+        start = places.get(a.id, i - 1) + 1
+        after = (ring[(start + j) % len(ring)] for j in range(len(ring)))
+        pairs += [(a, b) for b in after if b.text != a.text][:1]
+    return pairs
 
 
 def _inline(
@@ -106,8 +126,10 @@ def _inline(
     if len(second.steps) <= k or second.steps[k].text.strip() == first.steps[k].text.strip():
         return "wrong_step_repeated"
     critique = next((c for c in episode.critiques if c.id == second.critique), None)
-    if style == "wait" and critique is None:
+    if style == "wait" and (critique is None or not critique.text.strip()):
         return "no_critique"
+    if style == "wait" and critique and (critique.verdict, critique.first_error) != ("error", k):
+        return "critique_elsewhere"
     wrong = first.steps[k]
     said = lead + critique.text.strip() if style == "wait" and critique else lead
     line = f"{said}\n" if wrong.text.endswith("\n") else f"\n{said}\n"
@@ -119,7 +141,7 @@ def _inline(
     prefix = tuple(replace(s, train=mask != "attempt") for s in first.steps[:k])
     rest = tuple(replace(s, role="answer" if s.role == "answer" else "correction") for s in second.steps[k:])
     steps = (*prefix, replace(wrong, role="reasoning", train=mask == "none"), bridge, *rest)
-    return Joined(steps, critique if style == "wait" else None, k)
+    return Joined(steps, critique if style == "wait" else None, place)
 
 
 def _turns(first: Attempt, second: Attempt, feedback: str, mask: Mask) -> tuple[Step, ...]:

@@ -12,8 +12,10 @@ from errata.stages.base import Context, verdict_of
 async def verify(
     episode: Episode, ctx: Context, *, verifier: str = "", options: dict[str, Any] = {}, of: StepName = ""
 ) -> Additions:
-    """Judge every attempt (of the step `of`) that this verifier has not judged yet; by default the problem's own verifier."""
+    """Judge the attempts (of the step `of`) that this verifier, the problem's own by default, has not judged yet."""
     name = verifier or episode.problem.verifier
     judged = {v.target for v in episode.verdicts if v.verifier == name}
     todo = [a for a in episode.attempts if a.id not in judged and (not of or a.stage == of)]
-    return Additions(verdicts=tuple(await asyncio.gather(*(verdict_of(episode, ctx, a, verifier, options) for a in todo))))
+    return Additions(
+        verdicts=tuple(await asyncio.gather(*(verdict_of(episode, ctx, a, verifier, options) for a in todo)))
+    )

@@ -1,7 +1,7 @@
 """The procedural family of `errata.chains`: the answer is computed, and every step can be checked.
 
-    birch = amber plus 4 = 7 plus 4 = 11
-    The answer is 11
+    birch is amber plus 6 = 7 plus 6 so birch is 2
+    The answer is 2
 """
 
 from errata import chains
@@ -32,10 +32,7 @@ def procedural(problem: Problem, text: str, *, strict: bool = False) -> Judgemen
 def _steps(chain: chains.Chain, text: str) -> Check:
     """Whether every line of `text` is a right step."""
     lines = [line for line in text.split("\n") if line.strip()]
-    try:
-        found = chains.first_error(chain, lines)
-    except ValueError:  # Python refuses to convert a number of thousands of digits
-        return Check(name="steps", outcome="unknown", detail="a number is too long to read")
+    found = chains.first_error(chain, lines)
     if found is None:
         return Check(name="steps", outcome="pass")
     return Check(name="steps", outcome="fail", detail=f"step {found.step} ({found.kind}): {found.why}")

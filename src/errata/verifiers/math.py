@@ -210,7 +210,7 @@ def _algebra(gold: str, pred: str) -> Outcome:
 def _reader() -> Callable[[str], list[Any]]:
     """math-verify's parser for whole LaTeX answers; it may not pick a part of one, nor take a letter for a unit."""
     import math_verify
-    from latex2sympy2_extended import NormalizationConfig  # type: ignore[import-untyped, unused-ignore]
+    from latex2sympy2_extended import NormalizationConfig
 
     logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its time limits are off
     spelling = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
@@ -232,7 +232,7 @@ def _parsed(text: str) -> Any:
 
 def _doubtful(a: Any, b: Any) -> bool:
     """Whether two formulas that were not proved equal may be so: alike at sample points, or but for a letter's case."""
-    import sympy  # type: ignore[import-untyped, unused-ignore]
+    import sympy
 
     if not isinstance(a, sympy.Expr) or not isinstance(b, sympy.Expr):
         return False

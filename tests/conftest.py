@@ -1,0 +1,26 @@
+"""What all tests share: hypothesis without deadlines, since CI machines are slow when they are busy, and a recipe."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+from tests.runners.support import Recipe
+
+settings.register_profile("errata", deadline=None)
+settings.load_profile("errata")
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    """A small recipe on disk; called with dotted changes, it is written anew."""
+    return Recipe(tmp_path / "recipe")
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+Changes = dict[str, Any]

@@ -1,0 +1,302 @@
+"""Three ways to the first wrong step, each held against errata.chains, which knows it."""
+
+import json
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from errata import chains
+from errata.engines.base import Request, Sampling
+from errata.engines.oracle import Oracle
+from errata.errors import EngineError
+from errata.records.types import Additions, Attempt, Critique, Episode, Message, Outcome, Problem, Step
+from errata.stages.locate import locate
+from tests.stages.support import (
+    Says,
+    World,
+    attempt,
+    chain_of,
+    codes,
+    cut,
+    episode,
+    faithful,
+    problem,
+    run,
+    slipped,
+    user,
+)
+
+SLIPS = [k for k in chains.KINDS if k != "format"]
+KINDS = [*SLIPS, "format", "missing"]
+
+
+def wrong(of: Problem, kind: str, seed: int = 0) -> list[str]:
+    """A wrong solution: one slip, one line that is no step, or no answer."""
+    gold = chains.solve(chain_of(of))
+    if kind == "format":
+        return [*gold[:2], "now think", *gold[2:-1], "The answer is 12"]
+    return gold[:-1] if kind == "missing" else slipped(of, kind, seed)
+
+
+def truth(of: Problem, a: Attempt) -> int:
+    found = chains.first_error(chain_of(of), [s.text for s in a.steps])
+    assert found is not None
+    return found.step
+
+
+def only(made: Additions) -> Critique:
+    assert len(made.critiques) == 1
+    return made.critiques[0]
+
+
+def place(c: Critique) -> tuple[str, int | None]:
+    return c.verdict, c.first_error
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(3))
+def test_gold_and_a_perfect_judge_find_the_first_error_of_every_kind(kind: str, seed: int) -> None:
+    p = problem(seed, operations=5)
+    a = attempt(p, wrong(p, kind, seed))
+    start = episode(p, a, outcomes=["fail"])
+    expected = ("error", truth(p, a))
+    gold = only(run(locate, start, method="gold"))
+    assert place(gold) == expected and gold.source == "gold" and gold.seen == ("gold_steps",)
+    assert gold.attempt == a.id and gold.text.startswith(kind if kind != "missing" else "premature")
+    for prompt in ("chains_judge", "judge"):
+        made = only(run(locate, start, World({"teacher": Oracle()}), method="judge", role="teacher", prompt=prompt))
+        assert place(made) == expected and made.source == "judge" and made.call is not None, prompt
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k not in ("format", "order", "missing")])
+@pytest.mark.parametrize("seed", range(2))
+def test_forks_of_a_student_that_carries_errors_on_find_the_first_error(kind: str, seed: int) -> None:
+    """A step out of order, or a line that is no step, spoils no value: forks rightly do not see it."""
+    p, a = next(found for k in range(100) if (found := fatal(100 * seed + k, kind)))
+    made = run(locate, episode(p, a, outcomes=["fail"]), World({"student": Says(faithful)}), method="forks", forks=2)
+    found = only(made)
+    assert place(found) == ("error", truth(p, a)) and found.source == "forks" and "reference" in found.seen
+
+
+def fatal(seed: int, kind: str) -> tuple[Problem, Attempt] | None:
+    """A wrong attempt that cannot be saved from its first error on; times 0, for one, saves many."""
+    p = problem(seed, operations=5)
+    try:
+        a = attempt(p, slipped(p, kind, seed))
+    except LookupError:
+        return None
+    return (p, a) if saved(p, a.steps[: truth(p, a) + 1]) is False else None
+
+
+def saved(p: Problem, prefix: tuple[Step, ...]) -> bool:
+    """Whether the values stated in a prefix still lead to the right answer."""
+    said = Message(role="assistant", content="".join(s.text for s in prefix))
+    request = Request(messages=(*p.messages, said), sampling=Sampling(), seed=0)
+    return chains.answer(said.content + faithful(request)) == p.answer
+
+
+def alive_until(k: int, n: int) -> tuple[Episode, Says, list[int]]:
+    """An attempt of n steps whose prefixes of up to k steps can be saved; and the prefix lengths that are asked for."""
+    p = replace(user("What?"), answer="right", verifier="exact")
+    a = replace(attempt(p, "bad"), steps=tuple(Step(text=f"s{i}\n") for i in range(n)))
+    asked: list[int] = []
+
+    def answer(request: Request) -> str:
+        at = request.messages[-1].content.count("\n") if request.continues else 0
+        asked.append(at)
+        return "A: right" if at <= k else "A: bad"
+
+    start = episode(p, a).add(Additions())
+    verdicts = tuple(replace(v, verifier="exact") for v in episode(p, a, outcomes=["fail"]).verdicts)
+    return start.add(Additions(verdicts=verdicts)), Says(answer), asked
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_bisection_finds_the_first_step_whose_prefix_is_dead(data: st.DataObject) -> None:
+    n = data.draw(st.integers(1, 12))
+    k = data.draw(st.integers(0, n - 1))
+    start, says, asked = alive_until(k, n)
+    made = run(locate, start, World({"student": says}), method="forks", forks=2, options={"after": "A:"})
+    assert place(only(made)) == ("error", k)
+    tried = sorted(set(asked))
+    assert all(asked.count(at) == 2 for at in tried) and 0 in tried
+    assert len(tried) <= 1 + max(1, n - 1).bit_length(), "as many as a bisection needs"
+    # Each prefix that was tried has its estimate, and its forks are there to be checked.
+    assert {(e.step, e.value, e.n, e.name) for e in made.estimates} == {
+        (at, float(at <= k), 2, "mc_value") for at in tried
+    }
+    assert len(made.attempts) == len(made.verdicts) == 2 * len(tried)
+    first = start.attempts[0]
+    for fork in made.attempts:
+        at = fork.fork_step or 0
+        assert fork.kind == "forked" and fork.parent == first.id
+        assert fork.steps[:at] == first.steps[:at], "the prefix is the attempt's own, step for step"
+    assert len({f.id for f in made.attempts}) == len({f.index for f in made.attempts}) == len(made.attempts)
+    seeds = [f.call.seed for f in made.attempts if f.call]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_a_problem_that_the_student_cannot_solve_is_unknown() -> None:
+    start, _, _ = alive_until(3, 6)
+    made = run(locate, start, World({"student": Says(lambda _: "A: bad")}), method="forks", options={"after": "A:"})
+    assert place(only(made)) == ("unknown", None)
+    assert [e.step for e in made.estimates] == [0] and made.estimates[0].value == 0.0
+
+
+def test_forks_without_a_verdict_are_unknown_and_never_dead() -> None:
+    start, says, _ = alive_until(6, 6)
+
+    def silent(request: Request) -> Any:
+        return cut("A: right") if request.continues else says.answer(request)
+
+    made = run(locate, start, World({"student": Says(silent)}), method="forks", options={"after": "A:"})
+    assert place(only(made)) == ("unknown", None)
+    assert [e.step for e in made.estimates] == [0], "no estimate rests on unknown verdicts"
+
+
+def test_a_fork_that_failed_is_a_drop_with_the_id_that_it_would_have_had() -> None:
+    start, says, asked = alive_until(2, 6)
+    whole = run(locate, start, World({"student": says}), method="forks", forks=3, options={"after": "A:"})
+
+    def answer(request: Request) -> Any:
+        if len(asked) - before == 4:
+            asked.append(-1)
+            raise EngineError("timeout", "no answer")
+        return says.answer(request)
+
+    before = len(asked)
+    made = run(locate, start, World({"student": Says(answer)}), method="forks", forks=3, options={"after": "A:"})
+    lost = {a.id for a in whole.attempts} - {a.id for a in made.attempts}
+    assert codes(made.drops) == ["timeout"] and {made.drops[0].target} == lost
+    assert place(only(made)) == place(only(whole))
+
+
+@pytest.mark.parametrize(("outcome", "said"), [("pass", "no_error"), ("unknown", "unknown")])
+def test_forks_take_only_a_known_failure_for_an_error(outcome: Outcome, said: str) -> None:
+    p = problem(4)
+    start = episode(p, attempt(p, chains.solve(chain_of(p))), outcomes=[outcome])
+    made = run(locate, start, World({"student": Says(faithful)}), method="forks", outcome="any")
+    assert place(only(made)) == (said, None) and not made.attempts
+
+
+def test_no_error_is_an_answer() -> None:
+    p = problem(4)
+    start = episode(p, attempt(p, chains.solve(chain_of(p))), outcomes=["pass"])
+    assert place(only(run(locate, start, method="gold", outcome="any"))) == ("no_error", None)
+    judged = run(locate, start, World({"student": Oracle()}), method="judge", outcome="any", prompt="chains_judge")
+    assert place(only(judged)) == ("no_error", None)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "", "I cannot say", "{", "[]", "null", "3", "{}", '{"first_error": null}', '{"first_error": "2"}',
+        '{"first_error": 2.5}', '{"first_error": true}', '{"first_error": 99}', '{"first_error": 1e400}',
+        '{"first_error": ' + "9" * 5000 + "}", "[" * 100_000,
+    ],
+)  # fmt: skip
+def test_a_judgement_that_cannot_be_read_is_unknown_and_never_an_error(reply: str) -> None:
+    p = problem(4)
+    start = episode(p, attempt(p, slipped(p, "operand")), outcomes=["fail"])
+    made = only(run(locate, start, World({"student": Says(lambda _: reply)}), method="judge"))
+    assert place(made) == ("unknown", None) and made.text == reply
+
+
+def test_a_cut_judgement_is_unknown_even_if_it_can_be_read() -> None:
+    p = problem(4)
+    start = episode(p, attempt(p, slipped(p, "operand")), outcomes=["fail"])
+    made = run(locate, start, World({"student": Says(lambda _: cut('{"first_error": 1}'))}), method="judge")
+    assert place(only(made)) == ("unknown", None)
+
+
+def test_a_judge_may_say_that_the_end_is_missing_but_not_a_step_beyond() -> None:
+    p = problem(4)
+    a = attempt(p, wrong(p, "missing"))
+    start = episode(p, a, outcomes=["fail"])
+    for step, said in ((len(a.steps), ("error", len(a.steps))), (len(a.steps) + 1, ("unknown", None))):
+        reply = json.dumps({"first_error": step, "reason": ""})
+        made = run(locate, start, World({"student": Says(lambda _, r=reply: r)}), method="judge")
+        assert place(only(made)) == said
+
+
+def test_a_judge_that_fails_is_a_drop_and_no_critique() -> None:
+    def answer(_: Request) -> str:
+        raise EngineError("engine_5xx", "the server answers 500")
+
+    p = problem(4)
+    start = episode(p, attempt(p, slipped(p, "operand")), outcomes=["fail"])
+    made = run(locate, start, World({"student": Says(answer)}), method="judge")
+    assert not made.critiques and codes(made.drops) == ["engine_5xx"]
+
+
+@pytest.mark.parametrize("method", ["gold", "forks", "judge"])
+def test_an_attempt_that_was_cut_has_no_first_error(method: Any) -> None:
+    p = problem(4)
+    a = replace(attempt(p, slipped(p, "operand")), complete=False)
+    says = Says(faithful)
+    made = run(locate, episode(p, a, outcomes=["fail"]), World({"student": says}), method=method)
+    assert not made.critiques and codes(made.drops) == ["incomplete"] and not says.asked
+
+
+def test_most_and_outcome_choose_the_attempts() -> None:
+    p = problem(4)
+    tries = [attempt(p, slipped(p, "operand", i), i) for i in range(3)]
+    right = attempt(p, chains.solve(chain_of(p)), 3)
+    start = episode(p, *tries, right, outcomes=["fail", "unknown", "fail", "pass"])
+    named = {c.attempt for c in run(locate, start, method="gold").critiques}
+    assert named == {tries[0].id, tries[2].id}
+    assert len(run(locate, start, method="gold", most=1).critiques) == 1
+    assert len(run(locate, start, method="gold", outcome="any").critiques) == 4
+
+
+def test_gold_steps_of_other_problems_prove_right_and_never_wrong() -> None:
+    p = user("What is 2 + 3 + 4?", solution=("2 + 3 = 5", "5 + 4 = 9", "A: 9"), answer="9")
+
+    def said(*lines: str) -> tuple[str, int | None]:
+        start = episode(p, attempt(p, lines))
+        return place(only(run(locate, start, method="gold", outcome="any")))
+
+    assert said("2 + 3 = 5", "5 + 4 = 9", "A: 9") == ("no_error", None)
+    assert said("2 + 3  =  5", "A: 9") == ("no_error", None), "spaces do not count"
+    assert said("3 + 2 = 5", "5 + 4 = 9", "A: 9") == ("unknown", None), "right, in other words"
+    assert said("2 + 3 = 5", "5 + 4 = 9") == ("unknown", None), "the answer is missing"
+    assert said("") == ("unknown", None)
+    bare = episode(user("What?"), attempt(user("What?"), "a"))
+    assert place(only(run(locate, bare, method="gold", outcome="any"))) == ("unknown", None)
+
+
+def test_steps_that_hold_several_lines_or_none_keep_their_numbers() -> None:
+    p = problem(4, operations=4)
+    lines = chains.solve(chain_of(p))
+    lines[3] = lines[3].rsplit(" ", 1)[0] + " " + str((int(lines[3].split()[-1]) + 1) % 11)
+    steps = (f"{lines[0]}\n{lines[1]}\n", "\n", f"{lines[2]}\n{lines[3]}\n", lines[4])
+    a = replace(attempt(p, "x"), steps=tuple(Step(text=s) for s in steps))
+    assert place(only(run(locate, episode(p, a, outcomes=["fail"]), method="gold"))) == ("error", 2)
+    short = replace(a, steps=a.steps[:1])
+    assert place(only(run(locate, episode(p, short, outcomes=["fail"]), method="gold"))) == ("error", 1)
+
+
+def test_a_number_that_python_does_not_convert_is_unknown() -> None:
+    p = problem(4)
+    a = attempt(p, ["The answer is " + "9" * 5000])
+    made = run(locate, episode(p, a, outcomes=["fail"]), method="gold")
+    assert made.critiques[0].verdict in ("unknown", "error")  # and nothing raises
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from(SLIPS))
+def test_gold_is_chains_on_any_slip(seed: int, kind: str) -> None:
+    rng = random.Random(seed)
+    chain = chains.generate(rng, rng.randint(1, 7), rng.randint(0, 2))
+    steps = chains.slip(rng, chain, kind)
+    found = chains.first_error(chain, steps) if steps else None
+    if steps is None:
+        return
+    p = replace(user(chains.question(chain)), verifier="procedural")
+    made = only(run(locate, episode(p, attempt(p, steps)), method="gold", outcome="any"))
+    assert place(made) == (("error", found.step) if found else ("no_error", None))
