@@ -1,17 +1,21 @@
 """Train the pocket student from scratch: a Llama of 0.9M parameters that solves, criticises and revises chains.
 
-    pip install ".[train]"
-    python data/pocket/train.py --out data/pocket
+    pip install -e ".[train]"
+    python data/pocket/train.py --out data/pocket && python data/pocket/export.py --model data/pocket
+    python data/pocket/train.py --out data/pocket --own && python data/pocket/export.py --model data/pocket
 
 Data are generated as training goes (`errata.chains`): no row is read from disk. The student sees solutions, revisions of
-wrong solutions with and without a critique, and critiques; the loss is on the assistant's last turn alone.
+wrong solutions with and without a critique, and critiques; the loss is on the assistant's last turn alone. In the first
+run the wrong solutions hold slips made by rule; the second run (`--own`) goes on from the model in `--out` with attempts
+that the model sampled itself, since a student that saw only slips repeats its own mistakes when it is told of them.
 """
 
 import argparse
+import asyncio
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +25,10 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from errata import chains
+from errata.engines.base import Request, Sampling
+from errata.engines.pocket import Pocket
+from errata.records.ids import seed as hashed
+from errata.records.types import Message
 
 SPECIAL = ("<|pad|>", "<|unk|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 WORDS = (
@@ -32,6 +40,7 @@ TEMPLATE = (
     "{% if not (loop.last and continue_final_message is defined and continue_final_message) %}<|end|>{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+STEPS, OWN_STEPS, OWN_ATTEMPTS = 8000, 1000, 5000
 ASK_CRITIQUE = "Find the first wrong step"
 ASK_REVISION = "{critique}\nCorrect the solution"
 ASK_AGAIN = "There may be an error\nSolve it again"
@@ -85,8 +94,53 @@ def recital(rng: random.Random, chain: chains.Chain) -> list[tuple[str, str]]:
     return [("user", asked), ("assistant", "\n".join(rules))]
 
 
-def conversation(rng: random.Random, plan: "Stage") -> list[tuple[str, str]]:
+class Own(NamedTuple):
+    """An attempt that the student sampled."""
+
+    chain: chains.Chain
+    steps: list[str]
+
+
+async def sample_own(folder: Path, count: int, seed: int) -> list[Own]:
+    """One attempt of the model in `folder` at each of `count` problems, at temperature 1."""
+    engine = Pocket(path=str(folder))
+    rng = random.Random(hashed(own=seed))
+    problems = [chains.generate(rng, rng.randint(2, 11), rng.randint(0, 3)) for _ in range(count)]
+    sampling = Sampling(temperature=1.0, max_tokens=220)
+    asked = [
+        Request(messages=(Message(role="user", content=chains.question(c)),), sampling=sampling, seed=hashed(own=seed, item=i))
+        for i, c in enumerate(problems)
+    ]
+    replies = await asyncio.gather(*(engine.generate(r) for r in asked))
+    await engine.close()
+    known = {*WORDS, *chains.NAMES, *map(str, range(24))}
+    # At temperature 1 a reply may hold a role's token; what cannot be written as words is left out.
+    return [
+        Own(c, r.text.split("\n"))
+        for c, r in zip(problems, replies, strict=True)
+        if r.finish == "stop" and known.issuperset(r.text.split())
+    ]
+
+
+def reviewed(rng: random.Random, own: Own) -> list[tuple[str, str]]:
+    """A critique or revision of the student's own attempt."""
+    found = chains.first_error(own.chain, own.steps)
+    turns = [("user", chains.question(own.chain)), ("assistant", "\n".join(own.steps))]
+    task = rng.random()
+    if task < 0.2:
+        return [*turns, ("user", ASK_CRITIQUE), ("assistant", chains.critique(found))]
+    ask = ASK_AGAIN if task < 0.45 else ASK_REVISION.format(critique=chains.critique(found))
+    return [*turns, ("user", ask), ("assistant", "\n".join(chains.solve(own.chain)))]
+
+
+def conversation(rng: random.Random, plan: "Stage", pool: Sequence[Own]) -> list[tuple[str, str]]:
     """One training example as (role, text) turns; the last turn is the target."""
+    if pool and rng.random() < plan.own:
+        wrong = rng.random() < 0.75
+        while True:
+            own = rng.choice(pool)
+            if (chains.first_error(own.chain, own.steps) is not None) == wrong:
+                return reviewed(rng, own)
     chain = chains.generate(rng, rng.randint(1, plan.longest), rng.randint(0, 3))
     if rng.random() < plan.reciting:
         return recital(rng, chain)
@@ -111,8 +165,9 @@ def conversation(rng: random.Random, plan: "Stage") -> list[tuple[str, str]]:
 class Batches:
     """Endless batches of about `tokens` tokens, of conversations of like length; labels are -100 off the target."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, seed: int, tokens: int) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, seed: int, tokens: int, pool: Sequence[Own] = ()) -> None:
         self.vocabulary = tokenizer.get_vocab()
+        self.pool = pool
         self.rng = random.Random(seed)
         self.tokens = tokens
 
@@ -128,7 +183,7 @@ class Batches:
         return ids, start
 
     def draw(self, plan: "Stage") -> Iterator[tuple[Tensor, Tensor]]:
-        rows = sorted((self.encode(conversation(self.rng, plan)) for _ in range(512)), key=lambda r: len(r[0]))
+        rows = sorted((self.encode(conversation(self.rng, plan, self.pool)) for _ in range(512)), key=lambda r: len(r[0]))
         groups: list[list[tuple[list[int], int]]] = [[]]
         for row in rows:
             if (len(groups[-1]) + 1) * len(row[0]) > self.tokens:
@@ -191,6 +246,8 @@ class Stage(NamedTuple):
     """Share of recitals."""
     revising: float
     """Share of critiques and revisions among the rest."""
+    own: float = 0.0
+    """Share of critiques and revisions of the student's own attempts."""
 
 
 def curriculum(progress: float) -> Stage:
@@ -209,29 +266,32 @@ def learning_rate(progress: float) -> float:
     return min(1.0, progress / 0.01) * min(1.0, (1 - progress) / 0.4)
 
 
-def train(out: Path, steps: int, tokens: int, seed: int) -> None:
+def train(out: Path, steps: int, tokens: int, seed: int, own: int) -> None:
+    """The first run, or with `own` attempts the second, at a fifth of its rates."""
     torch.manual_seed(seed)
     tokenizer = make_tokenizer()
-    model = make_model(len(tokenizer))
+    model = LlamaForCausalLM.from_pretrained(out) if own else make_model(len(tokenizer))
+    pool = asyncio.run(sample_own(out, own, seed)) if own else []
+    base = 0.2 if own else 1.0
     print(f"{sum(p.numel() for p in model.parameters())} parameters, {len(tokenizer)} words", flush=True)
-    batches = Batches(tokenizer, seed, tokens)
+    batches = Batches(tokenizer, seed + bool(own), tokens, pool)
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "layers" in n]
     rest = [p for n, p in model.named_parameters() if p.ndim != 2 or "layers" not in n]
     optimizers = [(Muon(matrices, 0.02), 0.02), (torch.optim.AdamW(rest, lr=4e-3, betas=(0.9, 0.95)), 4e-3)]
     step, seen, began, total = 0, 0, time.monotonic(), 0.0
     log = []
     while step < steps:
-        stage = curriculum(step / steps)
+        stage = Stage(9, 0.0, 0.1, own=0.65) if own else curriculum(step / steps)
         for x, y in batches.draw(stage):
             if step >= steps:
                 break
-            rate = learning_rate(step / steps)
+            rate = base * learning_rate(step / steps)
             loss = model(input_ids=x, labels=y).loss
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for optimizer, base in optimizers:
+            for optimizer, peak in optimizers:
                 for group in optimizer.param_groups:
-                    group["lr"] = base * rate
+                    group["lr"] = peak * rate
                 optimizer.step()
                 optimizer.zero_grad()
             step, seen, total = step + 1, seen + x.numel(), total + loss.item()
@@ -246,7 +306,7 @@ def train(out: Path, steps: int, tokens: int, seed: int) -> None:
                 print(step, scores, flush=True)
                 log.append({"step": step, "tokens": seen, "minutes": round((time.monotonic() - began) / 60, 1), "greedy": scores})
                 save(model, tokenizer, out)
-                (out / "training.json").write_text(json.dumps(log, indent=1) + "\n")
+                (out / ("training_own.json" if own else "training.json")).write_text(json.dumps(log, indent=1) + "\n")
 
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
@@ -258,11 +318,13 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--steps", type=int, default=0, help=f"updates; {STEPS}, or {OWN_STEPS} with --own")
     parser.add_argument("--tokens", type=int, default=3000, help="tokens in a batch")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--own", action="store_true", help="the second run: go on with the model's own attempts")
     args = parser.parse_args()
-    train(args.out, args.steps, args.tokens, args.seed)
+    steps = args.steps or (OWN_STEPS if args.own else STEPS)
+    train(args.out, steps, args.tokens, args.seed, OWN_ATTEMPTS if args.own else 0)
 
 
 if __name__ == "__main__":

@@ -100,14 +100,15 @@ def agree(requests: Sequence[Request], replies: Sequence[Reply], wanted: Sequenc
 
 
 def children(pid: int) -> set[int]:
-    """Processes started by `pid`, and by those."""
+    """Running processes started by `pid`, and by those; what has ended and waits to be noticed does not count."""
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
         except OSError:
             continue
-        parents[int(stat.parent.name)] = int(fields[1])
+        if fields[0] != "Z":
+            parents[int(stat.parent.name)] = int(fields[1])
     found, more = set[int](), {pid}
     while more := {p for p, parent in parents.items() if parent in more}:
         found |= more

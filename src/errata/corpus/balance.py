@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from errata.corpus.base import Narrow
+from errata.errors import RecipeError
 from errata.registry import corpus
 
 
@@ -10,7 +11,7 @@ from errata.registry import corpus
 def balance(rows: Sequence[Narrow], *, config: str = "sft", right_to_right: float = 0.0) -> dict[str, str]:
     """Drop right-to-right rows of `config` above their share of the whole, the lowest ids staying."""
     if not 0 <= right_to_right < 1:
-        raise ValueError(f"right_to_right is a share of all rows: 0 <= {right_to_right} < 1 does not hold")
+        raise RecipeError(f"right_to_right is {right_to_right}, not a share of all rows: from 0 to below 1")
     mine = [r for r in rows if r.config == config]
     others = sum(r.transition != "right_to_right" for r in mine)
     # others / (1 - share) rows in all, of which share are right-to-right.

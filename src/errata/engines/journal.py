@@ -220,8 +220,9 @@ class Journal:
                 try:
                     await asyncio.to_thread(self._write, b"".join(line for line, _ in batch))
                 except OSError as error:
+                    where = f": {error.filename}" if error.filename else ""
                     self._failure = StoreError(
-                        f"the journal in {self.folder} cannot be written ({error.strerror or error}): "
+                        f"the journal in {self.folder} cannot be written ({error.strerror or error}{where}): "
                         "mend that (free space?) and run the same command again"
                     )
                     batch, self._pending = batch + self._pending, []

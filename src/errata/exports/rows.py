@@ -60,4 +60,5 @@ def leak(episode: Episode, stage: str, row: str, attempts: Iterable[Attempt]) ->
 
 
 def refused(episode: Episode, stage: str, row: str, code: str, detail: str = "") -> Drop:
+    """A row that an export does not give, and the rule against it."""
     return Drop(episode=episode.id, stage=stage, code=code, kind="filtered", target=row, detail=detail)

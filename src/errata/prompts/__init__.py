@@ -150,6 +150,8 @@ def _compile(name: str, content: bytes) -> Prompt:
             raise ValueError("there is no list of messages")
         if unknown := set(data) - {"messages", "read", "schema"}:
             raise ValueError(f"unknown keys {', '.join(sorted(map(str, unknown)))}")
+        if not isinstance(data.get("schema", {}), dict):
+            raise ValueError("schema is no JSON Schema")
         parts = tuple(_part(m) for m in data["messages"])
         texts = [m["content"] for m in data["messages"] if "content" in m]
         asked = {n for t in texts for n in meta.find_undeclared_variables(_ENVIRONMENT.parse(t))}

@@ -59,10 +59,14 @@ def read(path: Path, changes: Sequence[str] = ()) -> Recipe:
         raise RecipeError(
             f"{path.name} holds no recipe: a mapping with name, version, source, stages, exports is needed"
         )
+    faults: list[str] = []
     for change in changes:
-        _apply(data, change)
+        try:
+            _apply(data, change)
+        except RecipeError as error:
+            faults += error.faults
     data = _plain(data, path.name)
-    faults = _faults(schema(), data, "")
+    faults += _faults(schema(), data, "")
     if faults:
         raise RecipeError(*faults)
     recipe = _build(data)
@@ -93,7 +97,7 @@ def _apply(data: dict[str, Any], change: str) -> None:
     here: Any = data
     *parents, last = path.split(".")
     for i, key in enumerate(parents):
-        here = _child(here, key, ".".join(parents[: i + 1]), create=True)
+        here = _child(here, key, ".".join(parents[: i + 1]))
     if isinstance(here, list):
         here[_position(here, last, path)] = value
     elif isinstance(here, dict):
@@ -102,11 +106,11 @@ def _apply(data: dict[str, Any], change: str) -> None:
         raise RecipeError(f"--set {change}: {'.'.join(parents)} is {here!r} and has no parts")
 
 
-def _child(here: Any, key: str, path: str, *, create: bool) -> Any:
+def _child(here: Any, key: str, path: str) -> Any:
     if isinstance(here, list):
         return here[_position(here, key, path)]
     if isinstance(here, dict):
-        if key not in here and create:
+        if here.get(key) is None:
             here[key] = {}
         return here[key]
     raise RecipeError(f"--set {path}: {here!r} has no parts")
@@ -221,8 +225,11 @@ def _components(recipe: Recipe, folder: Path) -> tuple[Recipe, list[str]]:
             why = " ".join(f"{type(error).__name__}: {error}".split())
             faults.append(f"{where}: {use.use} cannot be loaded: {why}")
             return use
-        faults.extend(_faults(parameters(component), use.with_, f"{where}.with"))
+        wrong = _faults(parameters(component), use.with_, f"{where}.with")
+        faults.extend(wrong)
         filled = {**component.defaults, **_tuples(component, use.with_)}
+        if kind == "corpus" and not wrong:
+            faults.extend(_tried(component, filled, where))
         faults.extend(_mentions(recipe, component, filled, where, folder))
         if whole and isinstance(use, StepSpec):
             faults.extend(_too_early(recipe, component, use, filled, where))
@@ -236,6 +243,15 @@ def _components(recipe: Recipe, folder: Path) -> tuple[Recipe, list[str]]:
     return dataclasses.replace(
         recipe, source=source, engines=engines, stages=steps, corpus=corpus, exports=exports
     ), faults
+
+
+def _tried(component: Component, filled: Mapping[str, Any], where: str) -> list[str]:
+    """What a corpus operation says against its parameters, asked now and not when all the work is done."""
+    try:
+        component.make([], **filled)
+    except ErrataError as error:
+        return [f"{where}.with: {error}"]
+    return []
 
 
 def parameters(component: Component) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def run(options: Options, watch: Callable[[Job, Progress, int], None]) -> tuple[
     if found:
         if job.work.exists():  # the run that made it died between its commit and its last two changes
             point_latest(options.out / job.recipe.name, job.version, Files())
-            Files().remove(job.work)
+            _clear(job)
         return job, found
     began = time.time()
     parts = Parts(job.work, job.plan.types)
@@ -150,8 +150,14 @@ def run(options: Options, watch: Callable[[Job, Progress, int], None]) -> tuple[
         "journal_corrupted": journal.corrupted,
     }
     finished = _finish(job, parts, indices, counts, run_facts)
-    parts.files.remove(job.work)
+    _clear(job)
     return job, finished
+
+
+def _clear(job: Job) -> None:
+    """Remove the parts of a finished version, of whatever size."""
+    for work in job.work.parent.glob(f".work-{job.version}-*"):
+        Files().remove(work)
 
 
 def _execute(

@@ -1,11 +1,13 @@
 """The Ray runner: worker actors that take parts, engines as named actors, and a driver that hands out and waits.
 
 Ray executes at least once, and nothing here depends on more: replies are durable in the journal before they are used,
-a part commits by rename, and a part whose worker died is run again from the journal. Ray Data is not used: its blocks
-starve an engine. Where no address is given, a Ray of one node is started and ended with the run.
+a part commits by rename, and Ray runs a part whose worker died again, in a new worker that has read the journal. Ray
+Data is not used: its blocks starve an engine. Where no address is given, a Ray of one node is started and ended with
+the run.
 """
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -23,14 +25,15 @@ from errata.recipe.spec import Recipe
 from errata.records.arrow import from_table, to_table
 from errata.records.ids import canonical
 from errata.records.types import Drop, Episode
-from errata.runners.local import Progress, Worker
+from errata.runners.episode import ours
+from errata.runners.local import SELDOM, Progress, Worker
 from errata.runners.plan import Plan
 from errata.store.parts import Parts
 
 PARTS_IN_FLIGHT = 2
 """Parts that a worker holds at once, so that the end of one does not leave its engine idle."""
-TRIES = 3
-"""Times that a part may lose its worker before the run stops."""
+RETRIES = 3
+"""Times that a part may lose its worker, or a request its engine, before the run stops."""
 CALLS = 4096
 """Requests that an engine's actor takes at once; the engine itself decides how many run."""
 
@@ -53,6 +56,11 @@ def _raise(told: Told) -> None:
     if told.kind == "engine":
         raise EngineError(told.code, told.text)
     raise (EngineDown if told.kind == "down" else StoreError)(told.text)
+
+
+def _first(error: Exception) -> str:
+    """The first line of what Ray says, which can be many."""
+    return str(error).strip().split("\n", 1)[0]
 
 
 class EngineHost:
@@ -78,7 +86,9 @@ class RemoteEngine:
     """An engine that answers from its actor; what identifies it is known here."""
 
     def __init__(self, local: Engine, actor: Any) -> None:
-        self._identity, self._seen, self._actor = local.identity, local.seen, actor
+        from ray.exceptions import RayActorError
+
+        self._identity, self._seen, self._actor, self._lost = local.identity, local.seen, actor, RayActorError
 
     @property
     def identity(self) -> Identity:
@@ -89,7 +99,11 @@ class RemoteEngine:
         return self._seen
 
     async def generate(self, request: Request) -> Reply:
-        answer = await self._actor.generate.remote(request)
+        try:
+            answer = await self._actor.generate.remote(request)
+        except self._lost as error:
+            # Without this the death of an engine would be told as a fault of each stage that asked it.
+            raise EngineDown(f"the actor of {self.identity.model} died {RETRIES + 1} times: {_first(error)}") from error
         if isinstance(answer, Told):
             _raise(answer)
         return answer  # type: ignore[no-any-return]
@@ -104,6 +118,7 @@ class WorkerHost:
     def __init__(
         self, recipe: Recipe, folder: str, work: str, journal: str, engines: dict[str, Any], replay: bool
     ) -> None:
+        gc.set_threshold(*SELDOM)
         plan = Plan(recipe, Path(folder))
         self.journal = Journal(Path(journal))
         made: dict[int, Journaled] = {}
@@ -114,21 +129,15 @@ class WorkerHost:
             wrapped[role] = made[id(engine)]
         self.worker = Worker(plan, wrapped, Parts(Path(work), plan.types))
 
-    async def part(self, index: int, episodes: bytes, drops: bytes, again: bool) -> Told | None:
-        """Run and commit a part; one that lost its worker before finds its replies in the journal."""
-        if again:
-            self.journal.refresh()
+    async def part(self, index: int, episodes: bytes, drops: bytes) -> Told | None:
+        """Run and commit a part; one that was lost with its worker finds its replies in the journal."""
         try:
             await self.worker.part(index, [*unpack(episodes, Episode), *unpack(drops, Drop)])
-        except ErrataError as error:
-            return _tell(error)
-        except BaseExceptionGroup as group:
-            found = group.subgroup(ErrataError)
-            while isinstance(found, BaseExceptionGroup):
-                found = found.exceptions[0]  # type: ignore[assignment]
-            if isinstance(found, ErrataError):
-                return _tell(found)
-            raise
+        except Exception as error:
+            known = ours(error)
+            if known is None:
+                raise
+            return _tell(known)
         return None
 
     async def look(self) -> Progress:
@@ -184,14 +193,18 @@ class _Driver:
 
     def __init__(self, ray: Any, plan: Plan, parts: Parts, journal: Path, *, replay: bool, workers: int) -> None:
         self.ray, self.plan = ray, plan
+        self._run = f"errata-{os.getpid()}-{time.time_ns()}"
         self.engines = {} if replay else self._host_engines()
-        host = ray.remote(WorkerHost).options(num_cpus=0, max_restarts=-1, max_concurrency=64)
+        host = ray.remote(WorkerHost)
         self.workers = [
-            host.remote(
+            host.options(
+                name=f"{self._run}-worker-{i}", num_cpus=0, max_restarts=-1, max_task_retries=RETRIES,
+                max_concurrency=64, scheduling_strategy="SPREAD",
+            ).remote(
                 plan.recipe, str(plan.folder), str(parts.folder.resolve()), str(journal.resolve()), self.engines, replay
             )
-            for _ in range(workers)
-        ]
+            for i in range(workers)
+        ]  # fmt: skip
 
     def _host_engines(self) -> dict[str, Any]:
         """One named actor for each engine; roles that name the same engine share it."""
@@ -204,9 +217,8 @@ class _Driver:
                 made[key] = (
                     self.ray.remote(EngineHost)
                     .options(
-                        name=f"errata-{role}-{os.getpid()}-{time.time_ns()}", num_cpus=0, num_gpus=gpus,
-                        max_restarts=-1,
-                        max_task_retries=TRIES, max_concurrency=CALLS,
+                        name=f"{self._run}-{role}", num_cpus=0, num_gpus=gpus, max_restarts=-1,
+                        max_task_retries=RETRIES, max_concurrency=CALLS,
                     )
                     .remote(spec.use, dict(spec.with_), str(self.plan.folder))
                 )  # fmt: skip
@@ -247,18 +259,15 @@ class _Driver:
     async def _part(self, worker: int, index: int, items: list[Episode | Drop]) -> None:
         episodes = pack([i for i in items if isinstance(i, Episode)], Episode)
         drops = pack([i for i in items if isinstance(i, Drop)], Drop)
-        for attempt in range(TRIES):
-            actor = self.workers[(worker + attempt) % len(self.workers)]
-            try:
-                told = await actor.part.remote(index, episodes, drops, attempt > 0)
-            except self.ray.exceptions.RayActorError:
-                continue
-            if told is not None:
-                _raise(told)
-            return
-        raise EngineDown(
-            f"part {index} lost its worker {TRIES} times; see Ray's logs, mend the cause and run the same command again"
-        )
+        try:
+            told = await self.workers[worker].part.remote(index, episodes, drops)
+        except self.ray.exceptions.RayActorError as error:
+            raise EngineDown(
+                f"part {index} lost its worker {RETRIES + 1} times ({_first(error)}): see Ray's logs, mend the cause "
+                "and run the same command again"
+            ) from error
+        if told is not None:
+            _raise(told)
 
     async def _look(self) -> Progress:
         total = Progress()

@@ -10,7 +10,6 @@ from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol
 
-from errata.engines.base import Request
 from errata.errors import EngineError
 from errata.prompts import Prompt
 from errata.records.ids import digest, seed
@@ -71,7 +70,9 @@ class Context(Protocol):
         """What a verifier (the problem's own by default) says of `text`."""
         ...
 
-    def verifier_version(self, problem: Problem, verifier: str = "") -> int: ...
+    def verifier_version(self, problem: Problem, verifier: str = "") -> int:
+        """Version of the verifier that `judge` would ask."""
+        ...
 
     def prompt(self, name: str) -> Prompt:
         """A prompt file of errata's or of the recipe's."""
@@ -135,10 +136,6 @@ def steps_of(text: str, rule: Rule, source: StepSource, turn: int = 0) -> tuple[
     )
 
 
-def truncated(answer: Answer) -> str:
-    return "" if answer.complete else "cut by its length limit"
-
-
 async def verdict_of(
     episode: Episode, ctx: Context, attempt: Attempt, verifier: str = "", options: Mapping[str, Any] = {}
 ) -> Verdict:
@@ -200,7 +197,6 @@ __all__ = [
     "Answer",
     "Context",
     "Gathered",
-    "Request",
     "SourceName",
     "ask_attempt",
     "chosen",
@@ -212,6 +208,5 @@ __all__ = [
     "request_seed",
     "rng",
     "steps_of",
-    "truncated",
     "verdict_of",
 ]

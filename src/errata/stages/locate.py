@@ -78,10 +78,7 @@ def _by_gold(episode: Episode, ctx: Context, attempt: Attempt) -> Additions:
 def _by_chain(chain: chains.Chain, attempt: Attempt) -> tuple[str, int | None, str]:
     """(verdict, first wrong step, what is wrong). A step may hold several lines, each a step of the chain, or none."""
     lines = [(i, line) for i, step in enumerate(attempt.steps) for line in step.text.split("\n") if line.strip()]
-    try:
-        error = chains.first_error(chain, [line for _, line in lines])
-    except ValueError:  # Python refuses to convert a number of thousands of digits
-        return "unknown", None, ""
+    error = chains.first_error(chain, [line for _, line in lines])
     if error is None:
         return "no_error", None, ""
     first = lines[error.step][0] if error.step < len(lines) else len(attempt.steps)

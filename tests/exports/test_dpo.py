@@ -1,0 +1,145 @@
+"""Preference pairs: the chosen reply passes, the rejected one fails, and both answer the original prompt."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from errata.exports.dpo import dpo
+from errata.records.types import Additions, Attempt, DpoRow, Drop, Episode, Outcome, Step
+from tests.stages.support import attempt, episode, problem, user, verdict
+
+P = problem(11)
+NAMES: dict[str, Outcome] = {"r": "pass", "w": "fail", "u": "unknown"}
+
+
+def samples(outcomes: str, cut: str = "") -> Episode:
+    """Samples by outcome; those whose numbers are in `cut` met their length limit."""
+    tries = [attempt(P, f"The answer is {i}", i, complete=str(i) not in cut) for i in range(len(outcomes))]
+    return episode(P, *tries, outcomes=[NAMES[o] for o in outcomes])
+
+
+def pairs_of(start: Episode, **options: Any) -> tuple[list[DpoRow], list[Drop]]:
+    found = list(dpo(start, stage="dpo", **options))
+    return [r for r in found if isinstance(r, DpoRow)], [d for d in found if isinstance(d, Drop)]
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.text(alphabet="rwu", max_size=9), st.sets(st.sampled_from("012345678")), st.integers(0, 4))
+def test_outcome_pairs(outcomes: str, cut: set[str], most: int) -> None:
+    start = samples(outcomes, "".join(cut))
+    rows, drops = pairs_of(start, most=most)
+    for row in rows:
+        chosen, rejected = (start.attempt(x) for x in row.lineage)
+        assert (start.outcome(chosen.id), start.outcome(rejected.id)) == ("pass", "fail")
+        assert (row.chosen_outcome, row.rejected_outcome) == ("pass", "fail")
+        assert chosen.complete and rejected.complete
+        assert row.prompt == P.messages
+        assert [m.content for m in row.chosen] == [chosen.text] and [m.content for m in row.rejected] == [rejected.text]
+        assert {m.role for m in (*row.chosen, *row.rejected)} == {"assistant"}
+        assert (row.rule, row.transition) == ("outcome", "none")
+    whole = [o for i, o in enumerate(outcomes) if str(i) not in cut]
+    possible = min(whole.count("r"), whole.count("w"))
+    assert len(rows) == (min(possible, most) if most else possible)
+    assert [d.code for d in drops] == ["enough"] * (possible - len(rows))
+    used = [x for row in rows for x in row.lineage]
+    assert len(set(used)) == len(used), "no reply stands in two pairs"
+    assert pairs_of(start, most=most) == (rows, drops)
+
+
+def test_pairs_are_drawn_and_not_taken_in_order() -> None:
+    drawn = set()
+    for seed in range(12):
+        p = replace(P, id=f"{seed:032x}")
+        start = replace(samples("rrrwww"), problem=p)
+        drawn.add(tuple(pairs_of(start, most=1)[0][0].lineage))
+    assert len(drawn) > 4
+
+
+FIRST = attempt(P, "amber is 1\nThe answer is 1")
+SECOND = attempt(P, "amber is 2\nThe answer is 2", 0, "revise", parent=FIRST.id, kind="revised")
+TOLD = Step(text="The answer is 5 I am told\n", role="reflection", source="teacher")
+
+
+def revised(first: Outcome, second: Outcome, **fields: Any) -> Episode:
+    return episode(P, FIRST, replace(SECOND, **fields), outcomes=[first, second])
+
+
+def revision_pairs(start: Episode, **options: Any) -> tuple[list[DpoRow], list[Drop]]:
+    return pairs_of(start, rules=("revision",), **options)
+
+
+def test_a_revision_that_mends_is_chosen_over_what_it_mended() -> None:
+    rows, _ = revision_pairs(revised("fail", "pass"))
+    assert [(r.lineage, r.transition, r.rule) for r in rows] == [((SECOND.id, FIRST.id), "wrong_to_right", "revision")]
+    assert rows[0].prompt == P.messages, "the original prompt, without first attempt and feedback"
+    assert rows[0].chosen[0].content == SECOND.text and rows[0].rejected[0].content == FIRST.text
+
+
+def test_a_revision_that_breaks_is_rejected() -> None:
+    rows, _ = revision_pairs(revised("pass", "fail"))
+    assert [(r.lineage, r.transition) for r in rows] == [((FIRST.id, SECOND.id), "right_to_wrong")]
+    assert rows[0].chosen[0].content == FIRST.text
+
+
+@pytest.mark.parametrize("first", NAMES.values())
+@pytest.mark.parametrize("second", NAMES.values())
+@pytest.mark.parametrize("cut", [False, True])
+def test_every_other_change_gives_no_pair(first: Outcome, second: Outcome, cut: bool) -> None:
+    rows, drops = revision_pairs(revised(first, second, complete=not cut))
+    assert len(rows) == ({first, second} == {"pass", "fail"} and not cut) and not drops
+
+
+def test_a_revision_that_a_filter_rejects_is_not_chosen() -> None:
+    start = revised("fail", "pass").add(Additions(verdicts=(verdict(SECOND, "fail", "filter", "filter"),)))
+    assert revision_pairs(start) == ([], [])
+
+
+def test_revisions_of_other_steps_are_taken_where_they_are_named() -> None:
+    start = revised("fail", "pass", stage="again")
+    assert len(revision_pairs(start)[0]) == 1, "by default, all that are revisions"
+    assert len(revision_pairs(start, revisions=("again",))[0]) == 1
+    assert not revision_pairs(start, revisions=("revise",))[0]
+    assert not revision_pairs(start, of="other")[0]
+
+
+def test_both_rules_side_by_side_each_with_its_own_most() -> None:
+    other = attempt(P, "The answer is 9", 1)
+    again = replace(SECOND, id="f" * 32, index=1)
+    start = episode(P, FIRST, other, SECOND, again, outcomes=["fail", "pass", "pass", "pass"])
+    rows, drops = pairs_of(start, rules=("outcome", "revision"), most=1)
+    assert [r.rule for r in rows] == ["outcome", "revision"] and [d.code for d in drops] == ["enough"]
+    assert len({r.id for r in rows} | {d.target for d in drops}) == 3
+
+
+def told(of: Attempt, text: str) -> Attempt:
+    return replace(of, steps=(replace(TOLD, text=text), *of.steps), seen=("reference",))
+
+
+def test_privileged_words_in_either_reply_are_refused_unless_the_recipe_says_so() -> None:
+    words = f"The answer is {P.answer}, I am told\n"
+    for start in (
+        episode(P, FIRST, told(SECOND, words), outcomes=["fail", "pass"]),
+        episode(P, told(FIRST, words), SECOND, outcomes=["fail", "pass"]),
+    ):
+        rows, drops = revision_pairs(start)
+        assert not rows and [d.code for d in drops] == ["privileged_text"]
+        rows, _ = revision_pairs(start, privileged=True)
+        assert [r.seen for r in rows] == [("reference",)]
+
+
+def test_a_spliced_reply_in_turns_gives_its_last_turn() -> None:
+    turns = replace(SECOND, steps=(*FIRST.steps, *(replace(s, turn=2) for s in SECOND.steps)), stage="splice")
+    rows, _ = revision_pairs(episode(P, FIRST, turns, outcomes=["fail", "pass"]), revisions=("splice",))
+    assert rows[0].chosen[0].content == SECOND.text
+
+
+def test_metrics_tell_the_shared_prefix_and_the_gap() -> None:
+    p = user("What?")
+    a, b = attempt(p, "same then yes"), attempt(p, "same then no", 1)
+    verdicts = (verdict(a, "pass", verifier="exact"), verdict(b, "fail", verifier="exact"))
+    start = Episode(problem=p).add(Additions(attempts=(a, b), verdicts=verdicts))
+    rows, _ = pairs_of(start)
+    assert {m.name: m.value for m in rows[0].metrics} == {"shared_prefix": 10.0, "length_gap": 1.0}
