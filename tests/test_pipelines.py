@@ -1,5 +1,6 @@
 """Every recipe that is shipped: it reads, it runs, and its rows are what its method says."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +100,6 @@ def recorded(name: str) -> str:
 
 
 def agreement(made: Dataset, verifier: str) -> dict[str, Any]:
-    import json
-
     metrics = json.loads((made.path / "_manifest/metrics.json").read_text())
     tables = [t for t in metrics["agreement"] if t["verifier"] == verifier]
     assert len(tables) == 1 and tables[0]["label"] == "label"
@@ -112,7 +111,7 @@ def test_number_agrees_with_every_label_of_gsm8k(tmp_path: Path) -> None:
     table = agreement(made, "number")
     assert table["both_pass"] + table["both_fail"] == 1320 and table["both_pass"] > 300 < table["both_fail"]
     assert table["only_verifier_passes"] == table["only_label_passes"] == table["unknown"] == 0
-    proven(made)
+    proven(made, 50)
 
 
 def test_math_equal_agrees_with_the_scores_of_math_cot(tmp_path: Path) -> None:
@@ -120,13 +119,13 @@ def test_math_equal_agrees_with_the_scores_of_math_cot(tmp_path: Path) -> None:
     table = agreement(made, "math_equal")
     assert sum(table.values()) == 400
     assert table["both_pass"] + table["both_fail"] >= 0.99 * 400
-    proven(made)
+    proven(made, 5)
 
 
-def proven(made: Dataset) -> None:
+def proven(made: Dataset, least: int) -> None:
     """SFT and DPO rows of real models' attempts: from wrong to right, and right before wrong."""
     rows, pairs = sft(made), dpo(made)
-    assert len(rows) >= 20 and len(pairs) >= 20
+    assert len(rows) >= least and len(pairs) >= least
     assert {r.transition for r in rows} == {"wrong_to_right"}
     assert {(p.chosen_outcome, p.rejected_outcome) for p in pairs} == {("pass", "fail")}
     for row in rows:

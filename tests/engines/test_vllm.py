@@ -169,7 +169,7 @@ class TestInProcess:
     ) -> None:
         requests, replies = wanted
         first = requests[0]
-        hot = dataclasses.replace(first, sampling=Sampling(temperature=1.5, max_tokens=40), seed=2**62 + 1)
+        hot = dataclasses.replace(first, sampling=Sampling(temperature=20, max_tokens=40), seed=2**62 + 1)
         extra = [
             dataclasses.replace(first, schema=INTEGER),
             dataclasses.replace(first, sampling=Sampling(temperature=0, max_tokens=5)),

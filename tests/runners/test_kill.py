@@ -1,4 +1,4 @@
-"""SIGKILL at twenty seeded moments of one run: the same dataset as if nothing had happened, and hardly a reply paid twice."""
+"""SIGKILL at twenty seeded moments of one run: the dataset is that of a quiet run, and hardly a reply is paid twice."""
 
 import json
 import random

@@ -213,6 +213,11 @@ def test_unrelated_pairs_go_from_wrong_to_right_each_used_once(outcomes: str, se
     assert found == pairs(samples(outcomes), seed)
 
 
+PAIRED: Any = {
+    "style": "turn", "correction": "sample", "related": False, "transitions": ("right_to_right",), "most": 0,
+}  # fmt: skip
+
+
 def test_unrelated_pairs_are_drawn_at_random() -> None:
     drawn = {tuple(pairs(samples("wwrrr"), seed)) for seed in range(30)}
     assert len(drawn) == 6, "every right sample comes to stand beside every wrong one"
@@ -227,8 +232,16 @@ def test_right_to_right_pairs_every_right_attempt_with_another(outcomes: str, se
     assert len(found) == (rights if rights > 1 else 0), "none is lost to the draw"
 
 
-def test_the_same_words_twice_are_no_pair() -> None:
-    assert pairs(samples("rrr", same=True), transitions=("right_to_right",)) == []
+def test_a_right_attempt_stands_beside_other_words_where_there_are_any() -> None:
+    alike = samples("rrr", same=True)
+    assert len(run(splice, alike, **PAIRED).attempts) == 3 and all(
+        a.parent != a.other for a in run(splice, alike, **PAIRED).attempts
+    )
+    p = alike.problem
+    odd = attempt(p, "other\nyes", 9)
+    mixed = alike.add(Additions(attempts=(odd,), verdicts=(verdict(odd, "pass", verifier="exact"),)))
+    for a in run(splice, mixed, **PAIRED).attempts:
+        assert odd.id in (a.parent, a.other)
 
 
 def test_most_counts_each_transition_by_itself() -> None:

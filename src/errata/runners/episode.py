@@ -30,6 +30,8 @@ class Ended:
     """An episode after its last stage; None where one of them ended it."""
 
     episode: Episode | None
+    whole: Episode
+    """All that was made of it, ended or not."""
     drops: tuple[Drop, ...]
     passages: tuple[Passage, ...]
 
@@ -39,6 +41,7 @@ async def run_episode(plan: Plan, tools: Tools, start: Episode) -> Ended:
     drops: list[Drop] = []
     passages: list[Passage] = []
     out: dict[str, Episode | None] = {}
+    reached: dict[str, Episode] = {}
 
     async def step(name: str) -> None:
         given = _merged([out[p] for p in plan.before[name]], start)
@@ -53,6 +56,7 @@ async def run_episode(plan: Plan, tools: Tools, start: Episode) -> Ended:
             made["dropped"] = lost
         passages.append(Passage(name, end.kind if end else "out", end.code if end else "", made))
         out[name] = None if end else whole
+        reached[name] = whole
 
     if all(len(ps) <= 1 for ps in plan.before.values()) and len(plan.ends) == 1:
         for name in plan.steps:
@@ -61,10 +65,13 @@ async def run_episode(plan: Plan, tools: Tools, start: Episode) -> Ended:
                 break
     else:
         await _branches(plan, step)
-    last = _merged([out.get(name) for name in plan.ends], start)
     place = {name: i for i, name in enumerate(plan.steps)}
+    last = _merged([out.get(name) for name in plan.ends], start)
+    # What an episode that was ended had become still counts in the metrics.
+    whole = last or _merged([reached[name] for name in sorted(reached, key=place.__getitem__)], start) or start
     return Ended(
         last,
+        whole,
         tuple(sorted(drops, key=lambda d: (place[d.stage], d.target, d.code))),
         tuple(sorted(passages, key=lambda p: place[p.stage])),
     )

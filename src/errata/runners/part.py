@@ -74,8 +74,9 @@ def finish_part(plan: Plan, items: Sequence[Episode | Drop], ended: Sequence[End
         metrics[f"drops\t{d.stage}\t{d.code}"] += 1
     episodes = [e.episode for e in ended if e.episode is not None]
     rows = {name: _export(plan, name, episodes, funnel, drops) for name in plan.exports}
-    for episode in episodes:
-        metrics.update(measure(episode))
+    # Over every episode, so that a filter flatters no figure.
+    for e in ended:
+        metrics.update(measure(e.whole))
     counts = {"funnel": [c.entry(name) for name, c in funnel.items()], "metrics": dict(sorted(metrics.items()))}
     return Finished(episodes, drops, rows, counts)
 

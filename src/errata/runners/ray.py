@@ -8,6 +8,7 @@ the run.
 
 import asyncio
 import gc
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -176,10 +177,13 @@ def run_ray(
         paths = os.pathsep.join(
             p for p in (str(Path(registry.__file__).parents[1]), os.environ.get("PYTHONPATH", "")) if p
         )
-        ray.init(
-            address=address or "local", include_dashboard=False, log_to_driver=False, configure_logging=False,
-            runtime_env={"env_vars": {"PYTHONPATH": paths}},
-        )  # fmt: skip
+        try:
+            ray.init(
+                address=address or "local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
+                runtime_env={"env_vars": {"PYTHONPATH": paths}},
+            )  # fmt: skip
+        except Exception as error:  # Ray raises plain exceptions too
+            raise EngineDown(f"Ray could not be started or reached: {_first(error)}") from error
     try:
         driver = _Driver(ray, plan, parts, journal, replay=replay, workers=workers)
         return asyncio.run(driver.run(todo, watch))

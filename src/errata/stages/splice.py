@@ -96,18 +96,18 @@ def _pairs(
     mixed = list(seconds)
     draw.shuffle(mixed)
     if transition == "right_to_right":
-        return _unlike(firsts, mixed)
+        return _others(firsts, mixed)
     return list(zip(firsts, mixed, strict=False))
 
 
-def _unlike(firsts: Sequence[Attempt], ring: Sequence[Attempt]) -> list[tuple[Attempt, Attempt]]:
-    """Each attempt with the next one around the ring that has other words: no attempt is its own correction."""
+def _others(firsts: Sequence[Attempt], ring: Sequence[Attempt]) -> list[tuple[Attempt, Attempt]]:
+    """Each attempt with the next one around the ring, in other words if there are any: never with itself."""
     pairs = []
     places = {b.id: i for i, b in enumerate(ring)}
     for i, a in enumerate(firsts):
         start = places.get(a.id, i - 1) + 1
-        after = (ring[(start + j) % len(ring)] for j in range(len(ring)))
-        pairs += [(a, b) for b in after if b.text != a.text][:1]
+        after = [b for j in range(len(ring)) if (b := ring[(start + j) % len(ring)]).id != a.id]
+        pairs += [(a, b) for b in sorted(after, key=lambda b: b.text == a.text)[:1]]
     return pairs
 
 
