@@ -57,7 +57,8 @@ async def measure(count: int, temperature: float) -> None:
     engine = Pocket()
     kinds: Counter[str] = Counter()
     places: Counter[int] = Counter()
-    rows = [("operations", "greedy", f"sampled, T = {temperature:g}", "mended with a critique", "mended by 'again'", "broken by 'again'", "critiques right")]
+    head = "mended with a critique", "mended by 'again'", "broken by 'again'", "critiques right"
+    rows = [("operations", "greedy", f"sampled, T = {temperature:g}", *head)]
     for operations in range(3, 13):
         items = procedural(count=count, operations=(operations, operations), seed=20_261_120, split="test")
         problems = [i.problem for i in items if isinstance(i, Episode)]

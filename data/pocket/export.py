@@ -65,8 +65,11 @@ class Graph:
         """RMS norm of x + residual, and that sum."""
         normed, total = f"{x}.normed", f"{x}.residual"
         self.add(
-            "SkipSimplifiedLayerNormalization", [x, residual, weight], [normed, "", "", total],
-            domain=MICROSOFT, epsilon=epsilon,
+            "SkipSimplifiedLayerNormalization",
+            [x, residual, weight],
+            [normed, "", "", total],
+            domain=MICROSOFT,
+            epsilon=epsilon,
         )
         return normed, total
 
@@ -108,8 +111,11 @@ def layers(config: dict[str, Any]) -> list[NodeProto]:
     graph.add("Shape", ["input_ids"], ["shape"])
     graph.add("Concat", ["shape", "one_row"], ["batch_shape"], axis=0)
     x = graph.add(
-        "SimplifiedLayerNormalization", ["residual", "model.layers.0.input_layernorm.weight"], ["normed"],
-        axis=-1, epsilon=epsilon,
+        "SimplifiedLayerNormalization",
+        ["residual", "model.layers.0.input_layernorm.weight"],
+        ["normed"],
+        axis=-1,
+        epsilon=epsilon,
     )
     residual, count = "residual", config["num_hidden_layers"]
     for i in range(count):

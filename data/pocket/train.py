@@ -4,10 +4,10 @@
     python data/pocket/train.py --out data/pocket && python data/pocket/export.py --model data/pocket
     python data/pocket/train.py --out data/pocket --own && python data/pocket/export.py --model data/pocket
 
-Data are generated as training goes (`errata.chains`): no row is read from disk. The student sees solutions, revisions of
-wrong solutions with and without a critique, and critiques; the loss is on the assistant's last turn alone. In the first
-run the wrong solutions hold slips made by rule; the second run (`--own`) goes on from the model in `--out` with attempts
-that the model sampled itself, since a student that saw only slips repeats its own mistakes when it is told of them.
+Data are generated as training goes (`errata.chains`): no row is read from disk. The student sees solutions, revisions
+of wrong solutions with and without a critique, and critiques; the loss is on the assistant's last turn alone. In the
+first run the wrong solutions hold slips made by rule; the second run (`--own`) goes on from the model in `--out` with
+attempts that the model sampled itself, since a student that saw only slips repeats its own mistakes when it is told of them.
 """
 
 import argparse
@@ -32,9 +32,9 @@ from errata.records.types import Message
 
 SPECIAL = ("<|pad|>", "<|unk|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 WORDS = (
-    "\n = so : ? plus minus times is not All values are modulo What The answer Find the first wrong step Step Every right "
+    "= so : ? plus minus times is not All values are modulo What The answer Find the first wrong step Step Every right "
     "Correct solution There may be an error Solve it again missing known yet given value of no"
-).replace("\n", "").split()
+).split()
 TEMPLATE = (
     "{% for m in messages %}{{ '<|' + m['role'] + '|>' + m['content'] }}"
     "{% if not (loop.last and continue_final_message is defined and continue_final_message) %}<|end|>{% endif %}"
@@ -69,8 +69,12 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
         ]
     )
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<|pad|>", unk_token="<|unk|>", eos_token="<|end|>",
-        model_max_length=512, clean_up_tokenization_spaces=False,
+        tokenizer_object=tokenizer,
+        pad_token="<|pad|>",
+        unk_token="<|unk|>",
+        eos_token="<|end|>",
+        model_max_length=512,
+        clean_up_tokenization_spaces=False,
     )
     fast.chat_template = TEMPLATE
     return fast
@@ -79,9 +83,19 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 def make_model(vocabulary: int) -> LlamaForCausalLM:
     return LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=vocabulary, hidden_size=128, intermediate_size=384, num_hidden_layers=4, num_attention_heads=4,
-            num_key_value_heads=4, head_dim=32, max_position_embeddings=512, tie_word_embeddings=True,
-            bos_token_id=None, eos_token_id=SPECIAL.index("<|end|>"), pad_token_id=0, rms_norm_eps=1e-5,
+            vocab_size=vocabulary,
+            hidden_size=128,
+            intermediate_size=384,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            num_key_value_heads=4,
+            head_dim=32,
+            max_position_embeddings=512,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=SPECIAL.index("<|end|>"),
+            pad_token_id=0,
+            rms_norm_eps=1e-5,
         )
     )
 
@@ -108,7 +122,11 @@ async def sample_own(folder: Path, count: int, seed: int) -> list[Own]:
     problems = [chains.generate(rng, rng.randint(2, 11), rng.randint(0, 3)) for _ in range(count)]
     sampling = Sampling(temperature=1.0, max_tokens=220)
     asked = [
-        Request(messages=(Message(role="user", content=chains.question(c)),), sampling=sampling, seed=hashed(own=seed, item=i))
+        Request(
+            messages=(Message(role="user", content=chains.question(c)),),
+            sampling=sampling,
+            seed=hashed(own=seed, item=i),
+        )
         for i, c in enumerate(problems)
     ]
     replies = await asyncio.gather(*(engine.generate(r) for r in asked))
@@ -183,7 +201,8 @@ class Batches:
         return ids, start
 
     def draw(self, plan: "Stage") -> Iterator[tuple[Tensor, Tensor]]:
-        rows = sorted((self.encode(conversation(self.rng, plan, self.pool)) for _ in range(512)), key=lambda r: len(r[0]))
+        rows = [self.encode(conversation(self.rng, plan, self.pool)) for _ in range(512)]
+        rows.sort(key=lambda r: len(r[0]))
         groups: list[list[tuple[list[int], int]]] = [[]]
         for row in rows:
             if (len(groups[-1]) + 1) * len(row[0]) > self.tokens:
@@ -225,7 +244,9 @@ class Muon(torch.optim.Optimizer):
 
 
 @torch.no_grad()
-def accuracy(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, operations: int, count: int, seed: int) -> float:
+def accuracy(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, operations: int, count: int, seed: int
+) -> float:
     """Share of greedy solutions that end in the right answer."""
     rng = random.Random(seed)
     problems = [chains.generate(rng, operations, 2) for _ in range(count)]
@@ -297,14 +318,16 @@ def train(out: Path, steps: int, tokens: int, seed: int, own: int) -> None:
             step, seen, total = step + 1, seen + x.numel(), total + loss.item()
             if step % 100 == 0:
                 now = time.monotonic() - began
-                print(f"{step} loss {total / 100:.4f} longest {stage.longest} {seen / now:.0f} tokens/s {now / 60:.1f} min", flush=True)
+                pace = f"{seen / now:.0f} tokens/s {now / 60:.1f} min"
+                print(f"{step} loss {total / 100:.4f} longest {stage.longest} {pace}", flush=True)
                 total = 0.0
             if step % (steps // 8) == 0 or step == steps:
                 model.eval()
                 scores = {n: accuracy(model, tokenizer, n, 100, seed + 1) for n in (2, 4, 6, 8, 10, 12)}
                 model.train()
                 print(step, scores, flush=True)
-                log.append({"step": step, "tokens": seen, "minutes": round((time.monotonic() - began) / 60, 1), "greedy": scores})
+                minutes = round((time.monotonic() - began) / 60, 1)
+                log.append({"step": step, "tokens": seen, "minutes": minutes, "greedy": scores})
                 save(model, tokenizer, out)
                 (out / ("training_own.json" if own else "training.json")).write_text(json.dumps(log, indent=1) + "\n")
 

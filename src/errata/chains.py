@@ -71,6 +71,7 @@ class Chain:
     modulus: int = MODULUS
 
     def rule(self, name: str) -> Rule | None:
+        """The definition of `name`, if it has one."""
         return next((r for r in self.rules if r.name == name), None)
 
     def values(self) -> dict[str, int]:

@@ -142,7 +142,7 @@ def _check(args: argparse.Namespace) -> int:
 def _show(args: argparse.Namespace) -> int:
     data = open_dataset(args.dataset)
     if args.episode:
-        print(show.episode_text(data.episode(args.episode)))
+        print(show.episode_text(data.episode(args.episode), [str(e["stage"]) for e in data.manifest.funnel]))
     else:
         print(show.dataset_text(data.manifest, data.rows("episodes")))
     return 0

@@ -14,6 +14,7 @@ import ray
 from errata.errors import ErrataError
 from errata.runners import job
 from errata.runners.local import Progress
+from errata.runners.ray import connect
 from tests.runners.support import Recipe, Server, told
 
 
@@ -55,7 +56,7 @@ def main(folder: Path) -> None:
     recipe.data["part_size"] = 2
     recipe.write()
     tell("local", **ran(recipe, folder / "local"))
-    ray.init(address="local", include_dashboard=False, log_to_driver=False, configure_logging=False)
+    connect()
     for workers in (1, 2, 4):
         tell(f"{workers} workers", **ran(recipe, folder / f"ray{workers}", runner="ray", workers=workers))
     replay = {"replay": True, "journal": folder / "ray2/journal"}

@@ -92,6 +92,9 @@ def test_locators_agree_if_all_of_them_name_the_step_that_was_spliced(critiques:
 
 def test_a_two_turn_splice_has_no_step_to_agree_on_but_its_locators_must() -> None:
     turn = replace(SPLICE, fork_step=None, style="turn")
+    cleared = (said("gold", None, "no_error"), said("teacher", None, "no_error"))
+    found = run(filter_, start(turn, critiques=cleared), agree=("gold", "teacher"))
+    assert found.verdicts[0].outcome == "fail", "to find no error in what failed is no place"
     for place, outcome in ((1, "pass"), (0, "fail")):
         found = run(
             filter_, start(turn, critiques=(said("gold", 1), said("teacher", place))), agree=("gold", "teacher")

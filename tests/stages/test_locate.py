@@ -141,6 +141,20 @@ def test_bisection_finds_the_first_step_whose_prefix_is_dead(data: st.DataObject
     assert len(set(seeds)) == len(seeds)
 
 
+def test_one_fork_that_passes_shows_that_its_prefix_is_alive() -> None:
+    start, _, _ = alive_until(3, 6)
+    tried: dict[int, int] = {}
+
+    def answer(request: Request) -> str:
+        at = request.messages[-1].content.count("\n") if request.continues else 0
+        tried[at] = tried.get(at, 0) + 1
+        return "A: right" if at <= 3 and tried[at] == 4 else "A: bad"
+
+    made = run(locate, start, World({"student": Says(answer)}), method="forks", forks=4, options={"after": "A:"})
+    assert place(only(made)) == ("error", 3)
+    assert {e.value for e in made.estimates} == {0.0, 0.25}
+
+
 def test_a_problem_that_the_student_cannot_solve_is_unknown() -> None:
     start, _, _ = alive_until(3, 6)
     made = run(locate, start, World({"student": Says(lambda _: "A: bad")}), method="forks", options={"after": "A:"})

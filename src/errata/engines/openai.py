@@ -56,7 +56,7 @@ class _Tries:
 class OpenAI:
     """Any OpenAI-compatible server, by its URL and model."""
 
-    def __init__(  # noqa: PLR0913 - its parameters are its configuration
+    def __init__(
         self,
         *,
         model: str,
@@ -66,7 +66,7 @@ class OpenAI:
         identity: str = "",
         licence: str = "",
         served_as: str = "",
-        extra: dict[str, Any] = {},  # noqa: B006 - a default that the recipe's schema can show; never changed
+        extra: dict[str, Any] = {},
         concurrency: int = 256,
         deadline: float = 600.0,
         retries: int = 5,

@@ -77,10 +77,12 @@ class Words:
         )
 
     def encode(self, text: str) -> tuple[int, ...]:
+        """Token ids of a text; nothing is added to them."""
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return tuple(ids)
 
     def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids, without special tokens."""
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
         return text
 

@@ -249,6 +249,7 @@ class Episode:
         )
 
     def attempt(self, id: str) -> Attempt:
+        """The attempt called `id`; StopIteration if there is none."""
         return next(a for a in self.attempts if a.id == id)
 
     def outcome(self, target: str, verifier: str | None = None) -> Outcome:
@@ -284,6 +285,8 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
+    """A named number about a row."""
+
     name: str
     value: float
 

@@ -16,12 +16,13 @@ def clean(text: str) -> str:
     return _CONTROL.sub("\ufffd", text.replace("\r\n", "\n"))
 
 
-def episode_text(episode: Episode) -> str:
-    """Problem, attempts with verdicts, first error and critique, and the splices with masked text marked."""
+def episode_text(episode: Episode, stages: Sequence[str] = ()) -> str:
+    """Problem, attempts in the order of `stages`, verdicts, first errors, critiques, splices with masked text marked."""
+    place = {name: i for i, name in enumerate(stages)}
     lines = [f"episode {episode.id}", "", *_indent(episode.problem.text, "  ")]
     if episode.problem.answer is not None:
         lines += ["", f"reference answer: {clean(episode.problem.answer)}"]
-    for attempt in episode.attempts:
+    for attempt in sorted(episode.attempts, key=lambda a: place.get(a.stage, -1)):
         lines += ["", *_attempt(episode, attempt)]
     return "\n".join(lines)
 

@@ -27,11 +27,13 @@ class Tools:
         self._prompts: dict[str, Prompt] = {}
 
     def verifier(self, name: str) -> Component:
+        """The verifier called `name`, found once."""
         if name not in self._verifiers:
             self._verifiers[name] = registry.find("verifier", name, self.plan.folder)
         return self._verifiers[name]
 
     def prompt(self, name: str) -> Prompt:
+        """The prompt called `name`, loaded once."""
         if name not in self._prompts:
             self._prompts[name] = self.plan.prompt(name)
         return self._prompts[name]
@@ -89,7 +91,9 @@ class StepContext:
         return judged
 
     def verifier_version(self, problem: Problem, verifier: str = "") -> int:
+        """The version of a verifier, by default the problem's own."""
         return self.tools.verifier(verifier or problem.verifier).version
 
     def prompt(self, name: str) -> Prompt:
+        """A prompt file of errata's or of the recipe's."""
         return self.tools.prompt(name)

@@ -26,6 +26,7 @@ class Count:
     made: Counter[str] = field(default_factory=Counter)
 
     def count(self, fate: str, code: str = "") -> None:
+        """Count one thing that came in and what became of it: out, filtered or quarantined."""
         self.entered += 1
         setattr(self, fate, getattr(self, fate) + 1)
         if fate != "out":

@@ -64,6 +64,7 @@ class Plan:
         }
 
     def prompt(self, name: str) -> prompts.Prompt:
+        """The prompt called `name`, compiled."""
         return prompts.load(name, self.folder)
 
     def engines(self) -> dict[str, Engine]:

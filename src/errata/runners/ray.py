@@ -77,6 +77,7 @@ class EngineHost:
             return _tell(error)
 
     async def stats(self) -> dict[str, Any]:
+        """What the engine counts of itself."""
         return dict(getattr(self.engine, "stats", {}))
 
     async def close(self) -> None:
@@ -86,10 +87,11 @@ class EngineHost:
 class RemoteEngine:
     """An engine that answers from its actor; what identifies it is known here."""
 
-    def __init__(self, local: Engine, actor: Any) -> None:
-        from ray.exceptions import RayActorError
+    def __init__(self, local: Engine, actor: str) -> None:
+        import ray
 
-        self._identity, self._seen, self._actor, self._lost = local.identity, local.seen, actor, RayActorError
+        self._identity, self._seen, self._lost = local.identity, local.seen, ray.exceptions.RayActorError
+        self._actor = ray.get_actor(actor) if actor else None
 
     @property
     def identity(self) -> Identity:
@@ -100,6 +102,8 @@ class RemoteEngine:
         return self._seen
 
     async def generate(self, request: Request) -> Reply:
+        if self._actor is None:
+            raise EngineDown(f"a replay has no actor of {self.identity.model} to ask")
         try:
             answer = await self._actor.generate.remote(request)
         except self._lost as error:
@@ -107,7 +111,7 @@ class RemoteEngine:
             raise EngineDown(f"the actor of {self.identity.model} died {RETRIES + 1} times: {_first(error)}") from error
         if isinstance(answer, Told):
             _raise(answer)
-        return answer  # type: ignore[no-any-return]
+        return answer
 
     async def close(self) -> None:
         """The driver closes the actor."""
@@ -117,8 +121,9 @@ class WorkerHost:
     """A worker in an actor of its own: runs parts, writes its own journal file, commits."""
 
     def __init__(
-        self, recipe: Recipe, folder: str, work: str, journal: str, engines: dict[str, Any], replay: bool
+        self, recipe: Recipe, folder: str, work: str, journal: str, engines: dict[str, str], replay: bool
     ) -> None:
+        """`engines` names the actor of each role: a handle would not outlast a restart."""
         gc.set_threshold(*SELDOM)
         plan = Plan(recipe, Path(folder))
         self.journal = Journal(Path(journal))
@@ -126,7 +131,7 @@ class WorkerHost:
         wrapped: dict[str, Journaled] = {}
         for role, engine in plan.engines().items():
             if id(engine) not in made:
-                made[id(engine)] = Journaled(RemoteEngine(engine, engines.get(role)), self.journal, replay=replay)
+                made[id(engine)] = Journaled(RemoteEngine(engine, engines.get(role, "")), self.journal, replay=replay)
             wrapped[role] = made[id(engine)]
         self.worker = Worker(plan, wrapped, Parts(Path(work), plan.types))
 
@@ -142,6 +147,7 @@ class WorkerHost:
         return None
 
     async def look(self) -> Progress:
+        """What the worker has done so far."""
         return self.worker.look()
 
     async def close(self) -> None:
@@ -174,16 +180,7 @@ def run_ray(
         raise MissingExtra("ray", "ray", "--runner ray") from error
     started = not ray.is_initialized()
     if started:
-        paths = os.pathsep.join(
-            p for p in (str(Path(registry.__file__).parents[1]), os.environ.get("PYTHONPATH", "")) if p
-        )
-        try:
-            ray.init(
-                address=address or "local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
-                runtime_env={"env_vars": {"PYTHONPATH": paths}},
-            )  # fmt: skip
-        except Exception as error:  # Ray raises plain exceptions too
-            raise EngineDown(f"Ray could not be started or reached: {_first(error)}") from error
+        connect(address)
     try:
         driver = _Driver(ray, plan, parts, journal, replay=replay, workers=workers)
         return asyncio.run(driver.run(todo, watch))
@@ -192,42 +189,64 @@ def run_ray(
             ray.shutdown()
 
 
+def connect(address: str | None = None) -> None:
+    """Reach the Ray at `address` or the variable RAY_ADDRESS, or start one of one node. Raises EngineDown.
+
+    Ray gives a node 30 seconds to start, which a busy machine exceeds: so it is tried twice.
+    """
+    import ray
+
+    address = address or os.environ.get("RAY_ADDRESS")
+    paths = (str(Path(registry.__file__).parents[1]), os.environ.get("PYTHONPATH", ""))
+    variables = {"PYTHONPATH": os.pathsep.join(p for p in paths if p)}
+    for again in (True, False):
+        try:
+            ray.init(
+                address=address or "local", include_dashboard=None if address else False, log_to_driver=False,
+                logging_level=logging.ERROR, runtime_env={"env_vars": variables},
+            )  # fmt: skip
+            return
+        except Exception as error:  # Ray raises plain exceptions too
+            ray.shutdown()
+            if not again:
+                raise EngineDown(f"Ray could not be started or reached: {_first(error)}") from error
+
+
 class _Driver:
-    """Hands parts to workers and waits; a part whose worker died goes to a living one."""
+    """Hands parts to workers and waits."""
 
     def __init__(self, ray: Any, plan: Plan, parts: Parts, journal: Path, *, replay: bool, workers: int) -> None:
         self.ray, self.plan = ray, plan
         self._run = f"errata-{os.getpid()}-{time.time_ns()}"
-        self.engines = {} if replay else self._host_engines()
+        self.names: dict[str, str] = {}
+        """The name of each role's actor."""
+        self.engines: dict[str, Any] = {}
+        """The actors by their names, none for a replay."""
+        if not replay:
+            self._host_engines()
+        folders = (str(plan.folder), str(parts.folder.resolve()), str(journal.resolve()))
         host = ray.remote(WorkerHost)
         self.workers = [
             host.options(
                 name=f"{self._run}-worker-{i}", num_cpus=0, max_restarts=-1, max_task_retries=RETRIES,
                 max_concurrency=64, scheduling_strategy="SPREAD",
-            ).remote(
-                plan.recipe, str(plan.folder), str(parts.folder.resolve()), str(journal.resolve()), self.engines, replay
-            )
+            ).remote(plan.recipe, *folders, self.names, replay)
             for i in range(workers)
         ]  # fmt: skip
 
-    def _host_engines(self) -> dict[str, Any]:
+    def _host_engines(self) -> None:
         """One named actor for each engine; roles that name the same engine share it."""
-        actors: dict[str, Any] = {}
-        made: dict[str, Any] = {}
+        known: dict[str, str] = {}
+        gpus = self.ray.cluster_resources().get("GPU")
         for role, spec in self.plan.recipe.engines.items():
-            key = canonical([spec.use, dict(spec.with_)])
-            if key not in made:
-                gpus = spec.with_.get("tensor_parallel", 0) if self.ray.cluster_resources().get("GPU") else 0
-                made[key] = (
-                    self.ray.remote(EngineHost)
-                    .options(
-                        name=f"{self._run}-{role}", num_cpus=0, num_gpus=gpus, max_restarts=-1,
-                        max_task_retries=RETRIES, max_concurrency=CALLS,
-                    )
-                    .remote(spec.use, dict(spec.with_), str(self.plan.folder))
+            name = known.setdefault(canonical([spec.use, dict(spec.with_)]), f"{self._run}-{role}")
+            self.names[role] = name
+            if name not in self.engines:
+                host = self.ray.remote(EngineHost).options(
+                    name=name, num_cpus=0, num_gpus=spec.with_.get("tensor_parallel", 0) if gpus else 0,
+                    max_restarts=-1, max_task_retries=RETRIES, max_concurrency=CALLS,
                 )  # fmt: skip
-            actors[role] = made[key]
-        return actors
+                self.engines[name] = host.remote(spec.use, dict(spec.with_), str(self.plan.folder))
 
     async def run(
         self, todo: Iterator[tuple[int, list[Episode | Drop]]], watch: Callable[[Progress], None]
@@ -244,10 +263,8 @@ class _Driver:
             while waiting:
                 await self._one(waiting)
             watch(await self._look())
-            stats = {role: await actor.stats.remote() for role, actor in self.engines.items()}
-            await asyncio.gather(
-                *(w.close.remote() for w in self.workers), *(a.close.remote() for a in set(self.engines.values()))
-            )
+            stats = {role: await self.engines[name].stats.remote() for role, name in self.names.items()}
+            await asyncio.gather(*(a.close.remote() for a in (*self.workers, *self.engines.values())))
             return stats
         finally:
             reporter.cancel()

@@ -55,6 +55,7 @@ class Sink(io.RawIOBase):
         return Stored(self._bytes, self._hash.hexdigest())
 
     def writable(self) -> bool:
+        """Always: this is an output."""
         return True
 
     def write(self, data: Any) -> int:
@@ -69,6 +70,7 @@ class Sink(io.RawIOBase):
         return len(view)
 
     def sync(self) -> None:
+        """Make what was written durable."""
         with self._files.step("fsync", self._path):
             os.fsync(self._file.fileno())
 
@@ -97,6 +99,7 @@ class Output:
         return view.nbytes
 
     def tell(self) -> int:
+        """Bytes written so far."""
         return self._position
 
     def flush(self) -> None:

@@ -51,6 +51,7 @@ class Rows(NamedTuple):
 
     @classmethod
     def none(cls) -> "Rows":
+        """No rows."""
         return cls(np.arange(0), np.arange(0), [], [])
 
 

@@ -1,7 +1,7 @@
 """The procedural family of `errata.chains`: the answer is computed, and every step can be checked.
 
-    birch is amber plus 6 = 7 plus 6 so birch is 2
-    The answer is 2
+birch is amber plus 6 = 7 plus 6 so birch is 2
+The answer is 2
 """
 
 from errata import chains

@@ -1,6 +1,6 @@
 r"""Answers written in LaTeX, taken apart without a parser: lists, tuples and intervals, units, number bases, equations.
 
-    (-\infty, 2]    x = 3 \text{ or } x = -3    12 \text{ cm}^2    1011_2    \$3{,}250
+(-\infty, 2]    x = 3 \text{ or } x = -3    12 \text{ cm}^2    1011_2    \$3{,}250
 """
 
 import re
