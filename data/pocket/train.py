@@ -7,7 +7,7 @@
 Data are generated as training goes (`errata.chains`): no row is read from disk. The student sees solutions, revisions
 of wrong solutions with and without a critique, and critiques; the loss is on the assistant's last turn alone. In the
 first run the wrong solutions hold slips made by rule; the second run (`--own`) goes on from the model in `--out` with
-attempts that the model sampled itself, since a student that saw only slips repeats its own mistakes when it is told of them.
+attempts that the model sampled itself, since a student that saw only slips repeats its own mistakes when told of them.
 """
 
 import argparse

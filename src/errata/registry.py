@@ -14,6 +14,7 @@ import pkgutil
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeVar
@@ -151,12 +152,24 @@ def find(kind: Kind, name: str, folder: Path | None = None) -> Component:
     """The component called `name`; `file.py:function` is loaded from `folder`, the recipe's own."""
     if ".py:" in name:
         return _load(kind, name, folder or Path())
+    direct = _direct(kind, name)
+    if direct:
+        return direct
     known = components(kind)
     if name not in known:
         raise RecipeError(
             f"no {kind} is called {name!r}: there are {', '.join(known)}; or name your own as file.py:function"
         )
     return known[name]
+
+
+@cache
+def _direct(kind: Kind, name: str) -> Component | None:
+    """The component in the module of its own name, found without importing the others of its kind."""
+    module = f"{PACKAGES[kind]}.{name}"
+    if not name.isidentifier() or importlib.util.find_spec(module) is None:
+        return None
+    return next((c for c in _declared(importlib.import_module(module), kind) if c.name == name), None)
 
 
 def _load(kind: Kind, name: str, folder: Path) -> Component:

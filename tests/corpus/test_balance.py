@@ -39,11 +39,11 @@ def test_the_share_is_kept_and_as_large_as_can_be(kinds: list[str], share: float
     assert not right or max(r.id for r in right) < min(dropped, default="~"), "the lowest ids stay"
 
 
-@pytest.mark.parametrize(("share", "left"), [(0.0, 0), (0.1, 1), (0.3, 3), (0.25, 2), (0.5, 7), (0.9, 60)])
-def test_shares_that_floats_cannot_hold_are_exact(share: float, left: int) -> None:
-    given_rows = rows(["wrong_to_right"] * 7 + ["right_to_right"] * 60)
-    if share == 0.1:
-        given_rows = rows(["wrong_to_right"] * 9 + ["right_to_right"] * 60)
+@pytest.mark.parametrize(
+    ("share", "others", "left"), [(0.0, 7, 0), (0.1, 9, 1), (0.3, 7, 3), (0.12, 22, 3), (0.15, 119, 21), (0.9, 7, 60)]
+)
+def test_shares_that_floats_cannot_hold_are_exact(share: float, others: int, left: int) -> None:
+    given_rows = rows(["wrong_to_right"] * others + ["right_to_right"] * 60)
     assert 60 - len(balance(given_rows, right_to_right=share)) == left
 
 

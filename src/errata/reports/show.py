@@ -17,7 +17,7 @@ def clean(text: str) -> str:
 
 
 def episode_text(episode: Episode, stages: Sequence[str] = ()) -> str:
-    """Problem, attempts in the order of `stages`, verdicts, first errors, critiques, splices with masked text marked."""
+    """Problem, attempts in the order of `stages`, verdicts, first errors, critiques, and splices with masks marked."""
     place = {name: i for i, name in enumerate(stages)}
     lines = [f"episode {episode.id}", "", *_indent(episode.problem.text, "  ")]
     if episode.problem.answer is not None:

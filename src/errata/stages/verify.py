@@ -1,6 +1,5 @@
 """Let a verifier judge attempts."""
 
-import asyncio
 from typing import Any
 
 from errata.records.types import Additions, Episode
@@ -16,6 +15,5 @@ async def verify(
     name = verifier or episode.problem.verifier
     judged = {v.target for v in episode.verdicts if v.verifier == name}
     todo = [a for a in episode.attempts if a.id not in judged and (not of or a.stage == of)]
-    return Additions(
-        verdicts=tuple(await asyncio.gather(*(verdict_of(episode, ctx, a, verifier, options) for a in todo)))
-    )
+    # One after the other: other episodes keep the verifiers busy, and a task for each costs more than a cheap verdict.
+    return Additions(verdicts=tuple([await verdict_of(episode, ctx, a, verifier, options) for a in todo]))
