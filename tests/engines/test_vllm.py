@@ -169,8 +169,9 @@ class TestInProcess:
     ) -> None:
         requests, replies = wanted
         first = requests[0]
-        # Words that no problem begins with, so that hardly two samples are alike however sure the model is of problems.
-        hot = Request(messages=(user("not known yet"),), sampling=Sampling(temperature=2, max_tokens=40), seed=2**62 + 1)
+        # No problem begins like this, so that samples differ however sure the model is of problems.
+        sampling = Sampling(temperature=2, max_tokens=40)
+        hot = Request(messages=(user("not known yet"),), sampling=sampling, seed=2**62 + 1)
         extra = [
             dataclasses.replace(first, schema=INTEGER),
             dataclasses.replace(first, sampling=Sampling(temperature=0, max_tokens=5)),
