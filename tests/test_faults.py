@@ -192,9 +192,14 @@ def running(recipe: Recipe, out: Path, server: ChatServer, requests: int) -> Ite
     """A run in a process of its own that has asked so many requests."""
     asked = server.requests
     with subprocess.Popen(
-        command("run", recipe.path, "--out", out), env=environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE,
+        command("run", recipe.path, "--out", out),
+        env=environment(),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-    ) as process:  # fmt: skip
+        # A shell that starts the tests in the background has them ignore Ctrl-C; a terminal does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
         while server.requests < asked + requests:
             assert process.poll() is None, process.communicate()
             time.sleep(0.005)
