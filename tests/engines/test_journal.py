@@ -1,7 +1,6 @@
 """The journal: what was recorded comes back or is a miss, and nothing is used before it is on disk."""
 
 import asyncio
-import dataclasses
 import os
 import resource
 import signal
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -142,13 +142,13 @@ def test_every_exchange_comes_back_as_it_was(
 
 def changes(value: Any, other: Any) -> Iterator[Any]:
     """`value` with one field, or one field of a field, taken from `other`."""
-    for field in dataclasses.fields(value):
+    for field in msgspec.structs.fields(value):
         mine, theirs = getattr(value, field.name), getattr(other, field.name)
         if isinstance(mine, Sampling):
             for inner in changes(mine, theirs):
-                yield dataclasses.replace(value, **{field.name: inner})
+                yield msgspec.structs.replace(value, **{field.name: inner})
         elif mine != theirs:
-            yield dataclasses.replace(value, **{field.name: theirs})
+            yield msgspec.structs.replace(value, **{field.name: theirs})
 
 
 @given(REQUESTS, REQUESTS, IDENTITIES, IDENTITIES)
@@ -157,7 +157,7 @@ def test_every_field_but_the_licence_is_in_the_key(a: Request, b: Request, x: Id
     for changed in changes(a, b):
         assert exchange_key(x, changed) != key
     for other in changes(x, y):
-        assert (exchange_key(other, a) == key) == (other == dataclasses.replace(x, licence=other.licence))
+        assert (exchange_key(other, a) == key) == (other == msgspec.structs.replace(x, licence=other.licence))
 
 
 def test_the_parts_of_a_conversation_cannot_be_mistaken_for_each_other() -> None:

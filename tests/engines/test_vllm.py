@@ -4,7 +4,6 @@ vLLM runs in a subprocess of its own: what it starts must be gone when that ends
 """
 
 import asyncio
-import dataclasses
 import importlib.util
 import json
 import os
@@ -21,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from errata import chains
@@ -68,7 +68,8 @@ def continued(asked: Request, whole: str) -> list[Request]:
     line = whole.index("\n")
     prefixes = (whole[:line], whole[: line + 1], whole[: whole.rindex(" ", 0, line)])
     return [
-        dataclasses.replace(asked, messages=(*asked.messages, Message(role="assistant", content=p))) for p in prefixes
+        msgspec.structs.replace(asked, messages=(*asked.messages, Message(role="assistant", content=p)))
+        for p in prefixes
     ]
 
 
@@ -133,7 +134,7 @@ def main() -> None:
         finally:
             await engine.close()
         failed = [{"error": getattr(m, "code", type(m).__name__), "text": str(m)} for m in made]
-        return [dataclasses.asdict(m) if isinstance(m, Reply) else f for m, f in zip(made, failed, strict=True)]
+        return [msgspec.to_builtins(m) if isinstance(m, Reply) else f for m, f in zip(made, failed, strict=True)]
 
     made = asyncio.run(ask())
     for _ in range(100):
@@ -173,18 +174,18 @@ class TestInProcess:
         sampling = Sampling(temperature=2, max_tokens=40)
         hot = Request(messages=(user("not known yet"),), sampling=sampling, seed=2**62 + 1)
         extra = [
-            dataclasses.replace(first, schema=INTEGER),
-            dataclasses.replace(first, sampling=Sampling(temperature=0, max_tokens=5)),
-            dataclasses.replace(first, sampling=Sampling(temperature=0, max_tokens=250, stop=("\n",))),
-            dataclasses.replace(first, messages=(user("\n".join([first.messages[0].content] * 20)),)),
+            msgspec.structs.replace(first, schema=INTEGER),
+            msgspec.structs.replace(first, sampling=Sampling(temperature=0, max_tokens=5)),
+            msgspec.structs.replace(first, sampling=Sampling(temperature=0, max_tokens=250, stop=("\n",))),
+            msgspec.structs.replace(first, messages=(user("\n".join([first.messages[0].content] * 20)),)),
             hot,
             hot,
-            dataclasses.replace(hot, seed=2**62 + 2),
+            msgspec.structs.replace(hot, seed=2**62 + 2),
         ]
         out = tmp_path / "replies.json"
         done = subprocess.run(
             [sys.executable, "-m", "tests.engines.test_vllm", str(out)],
-            input=json.dumps([dataclasses.asdict(r) for r in (*requests, *extra)]),
+            input=json.dumps([msgspec.to_builtins(r) for r in (*requests, *extra)]),
             cwd=Path(__file__).resolve().parents[2], env={**os.environ, **ENVIRONMENT},
             capture_output=True, text=True, timeout=900, check=False,
         )  # fmt: skip
@@ -253,7 +254,7 @@ class TestServer:
     ) -> None:
         requests, replies = wanted
         engine = OpenAI(model="errata-pocket", base_url=server)
-        more = dataclasses.replace(requests[0], schema=INTEGER)
+        more = msgspec.structs.replace(requests[0], schema=INTEGER)
         *made, integer = asyncio.run(answers(engine, [*requests, more]))
         agree(requests, made, replies)
         assert 0 <= int(integer.text) <= 10

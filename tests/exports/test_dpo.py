@@ -1,11 +1,11 @@
 """Preference pairs: the chosen reply passes, the rejected one fails, and both answer the original prompt."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from errata.exports.dpo import dpo
 from errata.records.types import Additions, Attempt, DpoRow, Drop, Episode, Outcome, Step

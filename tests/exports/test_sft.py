@@ -1,12 +1,12 @@
 """SFT rows against the definitions of the methods that they follow, row by row."""
 
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from errata.engines.oracle import Oracle
 from errata.exports.rows import conversation

@@ -1,12 +1,12 @@
 """Labels against an oracle that writes each template again in Python, character by character with its label."""
 
-from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tokenizers import normalizers
 from transformers import PreTrainedTokenizerFast
 

@@ -1,11 +1,11 @@
 """Any record of any type, small: hypothesis strategies derived from the types themselves."""
 
-import dataclasses
 import types
 import typing
 from typing import Any, Literal
 
 from hypothesis import strategies as st
+from msgspec import structs
 
 TEXT = st.text(max_size=6) | st.sampled_from(["", "\0", "é\u2028\U0001f600", '"\\\n', "%s {}"])
 PLAIN: dict[Any, st.SearchStrategy[Any]] = {
@@ -33,4 +33,4 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
 def records(record: type) -> st.SearchStrategy[Any]:
     """Records of a type, every field drawn."""
     hints = typing.get_type_hints(record)
-    return st.builds(record, **{f.name: values(hints[f.name]) for f in dataclasses.fields(record)})
+    return st.builds(record, **{f.name: values(hints[f.name]) for f in structs.fields(record)})

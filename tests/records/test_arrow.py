@@ -2,6 +2,7 @@ import dataclasses
 import io
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -58,9 +59,9 @@ def test_nothing_is_nullable_but_optional_fields() -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (dataclasses.replace(DROP, detail=None), "Drop.detail cannot be stored: it is None"),
-        (dataclasses.replace(DROP, detail="\ud800"), "Drop.detail cannot be stored: .*surrogates"),
-        (dataclasses.replace(DROP, detail=3), "Drop.detail cannot be stored"),
+        (msgspec.structs.replace(DROP, detail=None), "Drop.detail cannot be stored: it is None"),
+        (msgspec.structs.replace(DROP, detail="\ud800"), "Drop.detail cannot be stored: .*surrogates"),
+        (msgspec.structs.replace(DROP, detail=3), "Drop.detail cannot be stored"),
     ],
 )
 def test_a_value_that_the_type_forbids_is_named(row: Drop, message: str) -> None:

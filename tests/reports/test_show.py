@@ -1,6 +1,6 @@
 """Episodes and rows as text: what is trained, what is masked, and what is not the assistant's."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from errata.exports.sft import sft
 from errata.records.types import Additions, Injection, SftRow, Step

@@ -51,7 +51,7 @@ async def names_another(episode, ctx):
 @stage(version=1)
 async def makes_twins(episode, ctx):
     """Edit an attempt."""
-    from dataclasses import replace
+    from msgspec.structs import replace
     return Additions(attempts=(replace(episode.attempts[0], style="x"),))
 '''
 

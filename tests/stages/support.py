@@ -7,9 +7,11 @@ import asyncio
 import random
 import tempfile
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from errata import chains
 from errata.engines.base import Engine, Identity, Reply, Request

@@ -1,9 +1,9 @@
 """A critique says where and why; what cannot be read is unknown and told, and what its maker saw is recorded."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from errata import chains
 from errata.engines.base import Request

@@ -1,9 +1,9 @@
 """Each rule of the filter: a failing verdict and a drop with the rule's name; records stay."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from errata.records.types import Additions, Attempt, Critique, Episode, Outcome, Step
 from errata.stages.filter import filter_

@@ -1,6 +1,6 @@
 """A revision knows which attempt it revises, which critique it was shown, and what that critique's maker had seen."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from errata.engines.base import Request
 from errata.errors import EngineError

@@ -1,8 +1,7 @@
 """Samples are n independent attempts, named and seeded by where they are drawn; what fails is a drop with a reason."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from errata.engines.base import Reply, Request
 from errata.engines.oracle import Oracle

@@ -1,11 +1,11 @@
 """A splice shows the student's own mistake, word for word, and trains what mends it."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from errata.records.types import Additions, Attempt, Critique, Episode, Outcome, Step
 from errata.stages.base import steps_of

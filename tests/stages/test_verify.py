@@ -1,9 +1,9 @@
 """Verdicts are given once, by the verifier asked, and nothing that is not known becomes wrong."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from errata.errors import RecipeError
 from errata.records.types import Additions

@@ -1,4 +1,3 @@
-import dataclasses
 import random
 import re
 import shutil
@@ -7,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 
@@ -153,7 +153,7 @@ def test_rows_that_do_not_fit_are_found(version: Path) -> None:
 
 def test_faults_of_many_rows_are_counted(tmp_path: Path) -> None:
     bad = [
-        Made(m.episode, m.drops, tuple(dataclasses.replace(r, spans=()) for r in m.sft))
+        Made(m.episode, m.drops, tuple(msgspec.structs.replace(r, spans=()) for r in m.sft))
         for m in MADE + [make(i) for i in range(20, 60)]
     ]
     faults = check_dataset(build(tmp_path, bad).path)
@@ -164,7 +164,7 @@ def test_faults_of_many_rows_are_counted(tmp_path: Path) -> None:
 def row(*spans: tuple[int, int, int]) -> SftRow:
     messages = (Message(role="user", content="how"), Message(role="assistant", content="é\U0001f600c"))
     made = tuple(Span(message=m, start=a, end=b, role="answer", train=True) for m, a, b in spans)
-    return dataclasses.replace(MADE[0].sft[0], messages=messages, spans=made)
+    return msgspec.structs.replace(MADE[0].sft[0], messages=messages, spans=made)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 """A version is an ordinary Hugging Face dataset: every config loads with the types that it was written with."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from errata.store.reader import open_dataset
@@ -19,8 +19,8 @@ def plain(value: Any) -> Any:
 
 
 def without_parent(made: Made) -> Made:
-    attempts = tuple(dataclasses.replace(a, parent=None, injection=None) for a in made.episode.attempts)
-    return Made(dataclasses.replace(made.episode, attempts=attempts), made.drops, made.sft)
+    attempts = tuple(msgspec.structs.replace(a, parent=None, injection=None) for a in made.episode.attempts)
+    return Made(msgspec.structs.replace(made.episode, attempts=attempts), made.drops, made.sft)
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -34,7 +34,7 @@ def test_every_config_loads(tmp_path: Path) -> None:
         loaded = datasets.load_dataset(str(data.path), config, cache_dir=str(tmp_path / "cache"))
         assert set(loaded) == set(data.manifest.configs[config])
         for split, rows in loaded.items():
-            assert list(rows) == [plain(dataclasses.asdict(r)) for r in data.rows(config, split)]
+            assert list(rows) == [plain(msgspec.to_builtins(r)) for r in data.rows(config, split)]
     assert any(
         a["injection"]
         for row in datasets.load_dataset(str(data.path), "episodes", split="train", cache_dir=str(tmp_path / "cache"))

@@ -4,14 +4,14 @@ An engine that cannot answer a request raises `EngineError` (this request is los
 request can succeed). It never returns a partial answer as a whole one: a reply cut by its length limit says so.
 """
 
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from errata.records.types import Finish, Message
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sampling:
+class Sampling(Struct, frozen=True, kw_only=True, gc=False):
     """How tokens are drawn. Temperature 0 is greedy."""
 
     temperature: float = 1.0
@@ -21,8 +21,7 @@ class Sampling:
     """The reply ends before any of these texts."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Struct, frozen=True, kw_only=True, gc=False):
     """One conversation to continue by one reply."""
 
     messages: tuple[Message, ...]
@@ -38,8 +37,7 @@ class Request:
         return self.messages[-1].role == "assistant"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(Struct, frozen=True, kw_only=True, gc=False):
     """What an engine answered."""
 
     text: str
@@ -51,8 +49,7 @@ class Reply:
     """What was mended or doubted, e.g. `surrogates`, `usage_missing`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class Identity(Struct, frozen=True, kw_only=True, gc=False):
     """All of an engine that can change a reply; a part of every journal key and of the pipeline version."""
 
     engine: str

@@ -15,12 +15,13 @@ import time
 import zlib
 from array import array
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 
 from errata.engines.base import Engine, Identity, Reply, Request
 from errata.errors import EngineError, ReplayMiss, StoreError
@@ -52,7 +53,7 @@ def exchange_key(identity: Identity, request: Request) -> str:
 
 def _identity_digest(identity: Identity) -> str:
     # The licence names terms of use; it cannot change a reply.
-    return sha256(canonical({k: v for k, v in asdict(identity).items() if k != "licence"}).encode()).hexdigest()
+    return sha256(canonical({k: v for k, v in structs.asdict(identity).items() if k != "licence"}).encode()).hexdigest()
 
 
 def _text(request: Request) -> str:

@@ -6,11 +6,11 @@ believed only as a whole: right model, one choice, known finish, and a limit of 
 
 import asyncio
 import os
-from dataclasses import replace
 from time import monotonic
 from typing import Any, NamedTuple, NoReturn
 
 import aiohttp
+from msgspec.structs import replace
 from yarl import URL
 
 from errata.engines import admission, chat, retry

@@ -1,6 +1,5 @@
 """Read a recipe: YAML, `--set` changes, the schema, then every component and name it mentions. All faults at once."""
 
-import dataclasses
 import difflib
 import inspect
 import json
@@ -13,6 +12,7 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.validators import extend
+from msgspec import structs
 
 from errata import prompts, registry
 from errata.errors import ErrataError, RecipeError
@@ -233,16 +233,14 @@ def _components(recipe: Recipe, folder: Path) -> tuple[Recipe, list[str]]:
         faults.extend(_mentions(recipe, component, filled, where, folder))
         if whole and isinstance(use, StepSpec):
             faults.extend(_too_early(recipe, component, use, filled, where))
-        return dataclasses.replace(use, with_=filled)
+        return structs.replace(use, with_=filled)
 
     source = fill("source", recipe.source, "source")
     engines = {role: fill("engine", e, f"engines.{role}") for role, e in recipe.engines.items()}
     steps = tuple(fill("stage", s, f"stages.{s.name}") for s in recipe.stages)
     corpus = tuple(fill("corpus", c, f"corpus.{c.use}") for c in recipe.corpus)
     exports = tuple(fill("export", e, f"exports.{e.name}") for e in recipe.exports)
-    return dataclasses.replace(
-        recipe, source=source, engines=engines, stages=steps, corpus=corpus, exports=exports
-    ), faults
+    return structs.replace(recipe, source=source, engines=engines, stages=steps, corpus=corpus, exports=exports), faults
 
 
 def _tried(component: Component, filled: Mapping[str, Any], where: str) -> list[str]:

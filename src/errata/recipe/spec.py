@@ -1,21 +1,20 @@
 """A recipe as types: what one YAML file in `pipelines/` may say."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct
 
-@dataclass(frozen=True, kw_only=True)
-class Use:
+
+class Use(Struct, frozen=True, kw_only=True):
     """A component and its configuration."""
 
     use: str
     """Its name, or `file.py:function` beside the recipe."""
-    with_: Mapping[str, Any] = field(default_factory=dict)
+    with_: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, kw_only=True)
-class SamplingSpec:
+class SamplingSpec(Struct, frozen=True, kw_only=True):
     """How an engine's tokens are drawn."""
 
     temperature: float = 1.0
@@ -24,19 +23,17 @@ class SamplingSpec:
     stop: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class EngineSpec(Use):
+class EngineSpec(Use, frozen=True, kw_only=True):
     """The engine that plays a role."""
 
     system: str = ""
     """A system message put before every request's."""
-    sampling: SamplingSpec = field(default_factory=SamplingSpec)
-    schema: Mapping[str, Any] = field(default_factory=dict)
+    sampling: SamplingSpec = SamplingSpec()
+    schema: Mapping[str, Any] = {}
     """JSON Schema of every reply, where the prompt brings none."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class StepSpec(Use):
+class StepSpec(Use, frozen=True, kw_only=True):
     """A stage of the DAG. Steps run in order unless `after` names others."""
 
     name: str = ""
@@ -44,15 +41,13 @@ class StepSpec(Use):
     after: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExportSpec(Use):
+class ExportSpec(Use, frozen=True, kw_only=True):
     """A config of the dataset."""
 
     name: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(Struct, frozen=True, kw_only=True):
     """One pipeline."""
 
     name: str
@@ -67,7 +62,7 @@ class Recipe:
     limit: int | None = None
     """Take only the first episodes of the source."""
     source: Use
-    engines: Mapping[str, EngineSpec] = field(default_factory=dict)
+    engines: Mapping[str, EngineSpec] = {}
     """By role."""
     stages: tuple[StepSpec, ...] = ()
     corpus: tuple[Use, ...] = ()

@@ -10,11 +10,12 @@ import os.path
 import platform
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+from msgspec import structs
 
 from errata import prompts, registry
 from errata.engines.base import Identity
@@ -39,7 +40,7 @@ def components(recipe: Recipe, folder: Path, models: Mapping[str, Identity]) -> 
         "own_code": {os.path.relpath(p, folder): _digest(p.read_bytes()) for p in sorted(own_files(recipe, folder))},
         "recipe": _digest(canonical(recorded(recipe, folder)).encode()),
         "prompts": {name: prompts.load(name, folder).digest for name in sorted(set(prompt_names(recipe, folder)))},
-        "models": {role: asdict(identity) for role, identity in sorted(models.items())},
+        "models": {role: structs.asdict(identity) for role, identity in sorted(models.items())},
         "dependencies": {name: version for name in DEPENDENCIES if (version := _installed(name))},
         "python": ".".join(platform.python_version_tuple()[:2]),
     }
@@ -93,13 +94,13 @@ def prompt_names(recipe: Recipe, folder: Path) -> Iterator[str]:
 
 def recorded(recipe: Recipe, folder: Path) -> dict[str, Any]:
     """The filled-in recipe as the manifest holds it: plain data, files and endpoints by digest."""
-    data: dict[str, Any] = {f.name: getattr(recipe, f.name) for f in fields(recipe) if f.name not in NOT_IN_VERSION}
+    data = {name: value for name, value in structs.asdict(recipe).items() if name not in NOT_IN_VERSION}
     data["source"] = _use("source", recipe.source, folder)
     data["engines"] = {
         role: {
             **_use("engine", e, folder),
             "system": e.system,
-            "sampling": asdict(e.sampling),
+            "sampling": structs.asdict(e.sampling),
             "schema": dict(e.schema),
         }
         for role, e in recipe.engines.items()

@@ -1,12 +1,11 @@
 """Records to Arrow and back, without loss, by columns rather than by rows.
 
-The Arrow schema of a record is derived from its type: a tuple becomes a list, a dataclass a struct, `X | None` a
+The Arrow schema of a record is derived from its type: a tuple becomes a list, a record a struct, `X | None` a
 nullable field, and nothing else may be null. Each type is compiled once to a codec that turns a list of values into one
 Arrow array; nested records are flattened first, so a part of 30,000 steps costs a few passes over flat lists instead of
 30,000 small conversions.
 """
 
-import dataclasses
 import functools
 import itertools
 import types
@@ -17,6 +16,8 @@ from typing import Any, Literal, NamedTuple, TypeVar, Union
 
 import numpy as np
 import pyarrow as pa
+from msgspec import Struct
+from msgspec.structs import fields as fields_of
 
 from errata.errors import StoreError
 
@@ -108,9 +109,9 @@ def _codec(hint: Any) -> _Codec:
         return _optional(_codec(next(a for a in args if a is not type(None))))
     if origin is tuple and len(args) == 2 and args[1] is Ellipsis:
         return _list(_codec(args[0]))
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and issubclass(hint, Struct):
         return _struct(typing.cast(type, hint))
-    raise TypeError(f"no Arrow type for {hint!r}: records are made of str, int, float, bool, tuples and dataclasses")
+    raise TypeError(f"no Arrow type for {hint!r}: records are made of str, int, float, bool, tuples and Structs")
 
 
 def _scalar(kind: pa.DataType, blank: Any) -> _Codec:
@@ -173,7 +174,7 @@ def _list(inner: _Codec) -> _Codec:
 
 def _struct(record: type) -> _Codec:
     hints = typing.get_type_hints(record)
-    codecs = {f.name: _codec(hints[f.name]) for f in dataclasses.fields(record)}
+    codecs = {f.name: _codec(hints[f.name]) for f in fields_of(record)}
     fields = [pa.field(name, c.kind, nullable=c.nullable) for name, c in codecs.items()]
     names = tuple(codecs)
     blank = types.SimpleNamespace(**{name: c.blank for name, c in codecs.items()})

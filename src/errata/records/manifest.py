@@ -4,14 +4,14 @@ It is written last, so a folder without one is no version. Whatever may differ b
 the same journal (times, hosts, retries) is in `run.json` beside it and not here.
 """
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from errata.records.schema import record_schema
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileEntry:
+class FileEntry(Struct, frozen=True, kw_only=True):
     """One file of a version."""
 
     path: str
@@ -22,8 +22,7 @@ class FileEntry:
     """Rows of a Parquet file; None for any other."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
+class Manifest(Struct, frozen=True, kw_only=True):
     """The manifest of one version. Rows of the funnel are those of `FUNNEL`."""
 
     format: int

@@ -1,10 +1,11 @@
 """JSON Schema from the types of records and parameters; `schemas/` holds the generated files."""
 
-import dataclasses
 import types
 import typing
 from pathlib import Path
 from typing import Any, Literal, Union
+
+from msgspec import Struct, structs
 
 _PLAIN: dict[Any, dict[str, Any]] = {
     str: {"type": "string"},
@@ -18,7 +19,7 @@ _PLAIN: dict[Any, dict[str, Any]] = {
 
 
 def type_schema(hint: Any) -> dict[str, Any]:
-    """JSON Schema of one annotated type: plain types, Literal, unions, tuples, lists, dicts and dataclasses."""
+    """JSON Schema of one annotated type: plain types, Literal, unions, tuples, lists, dicts and Structs."""
     if hint in _PLAIN:
         return dict(_PLAIN[hint])
     if typing.get_origin(hint) is typing.Annotated:
@@ -41,21 +42,19 @@ def type_schema(hint: Any) -> dict[str, Any]:
         return {"type": "array", "items": type_schema(args[0])}
     if origin is dict or (isinstance(origin, type) and issubclass(origin, typing.Mapping)):
         return {"type": "object", "additionalProperties": type_schema(args[1])}
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and issubclass(hint, Struct):
         return record_schema(hint)
     raise TypeError(f"no JSON Schema for {hint!r}")
 
 
 def record_schema(record: Any) -> dict[str, Any]:
-    """JSON Schema of a frozen dataclass; unknown keys are refused."""
+    """JSON Schema of a frozen Struct; unknown keys are refused."""
     hints = typing.get_type_hints(record)
-    fields = dataclasses.fields(record)
+    fields = structs.fields(record)
     return {
         "type": "object",
         # `with_` stands for the key `with`, which Python reserves.
         "properties": {f.name.rstrip("_"): type_schema(hints[f.name]) for f in fields},
-        "required": [
-            f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-        ],
+        "required": [f.name for f in fields if f.required],
         "additionalProperties": False,
     }

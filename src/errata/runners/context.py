@@ -1,8 +1,10 @@
 """What stages see of the world: engines by role, verifiers and prompts, bound to one step of one recipe."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
+
+from msgspec.structs import replace
 
 from errata import registry
 from errata.engines.base import Request

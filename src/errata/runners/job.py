@@ -5,9 +5,11 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from msgspec import structs
 
 from errata import __version__, registry
 from errata.corpus.base import Narrow
@@ -72,9 +74,9 @@ def prepare(options: Options) -> Job:
     """Read the recipe and name the version, touching nothing."""
     recipe = read.read(options.recipe, options.changes)
     if options.limit is not None:
-        recipe = replace(recipe, limit=options.limit)
+        recipe = structs.replace(recipe, limit=options.limit)
     folder = options.recipe.resolve().parent
-    recipe = replace(recipe, source=located("source", recipe.source, folder))
+    recipe = structs.replace(recipe, source=located("source", recipe.source, folder))
     plan = Plan(recipe, folder)
     models = {role: engine.identity for role, engine in plan.engines().items()}
     parts = version.components(recipe, folder, models)
@@ -93,7 +95,7 @@ def located(kind: registry.Kind, use: Use, folder: Path) -> Use:
         given = with_.get(name)
         if given and not Path(str(given)).exists() and (folder / str(given)).exists():
             with_[name] = str(folder / str(given))
-    return replace(use, with_=with_)
+    return structs.replace(use, with_=with_)
 
 
 def run(options: Options, watch: Callable[[Job, Progress, int], None]) -> tuple[Job, dataset.Finished]:
@@ -202,7 +204,7 @@ def _finish(
             pipeline_version=job.pipeline,
             components=job.components,
             recipe=version.recorded(job.recipe, job.plan.folder),
-            models=[{"role": role, **asdict(identity)} for role, identity in sorted(job.models.items())],
+            models=[{"role": role, **structs.asdict(identity)} for role, identity in sorted(job.models.items())],
             funnel=[*funnel, *entries],
             determinism=DETERMINISM,
             metrics=metrics,

@@ -7,8 +7,10 @@ context, draws randomness from named coordinates, and never sees a backend, anot
 import asyncio
 import random
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
+
+from msgspec.structs import replace
 
 from errata.errors import EngineError
 from errata.prompts import Prompt

@@ -9,8 +9,10 @@ that the student learns to notice and mend it and not to make it (the mask is an
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
+
+from msgspec.structs import replace
 
 from errata.records.types import Additions, Attempt, Critique, Drop, Episode, Step
 from errata.registry import PromptName, StepName, stage

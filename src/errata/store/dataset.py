@@ -5,12 +5,13 @@ exists is never written again. Equal rows give equal bytes, however many parts t
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec.structs import replace
 
 from errata.errors import StoreError
 from errata.records.arrow import arrow_schema, from_table

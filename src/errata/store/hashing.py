@@ -5,7 +5,6 @@ The logical hash of a row is the SHA-256 of its canonical JSON: keys sorted, no 
 row groups or codecs, and parts can be summed apart and added. It finds accidents, not adversaries.
 """
 
-import dataclasses
 import functools
 import hashlib
 import itertools
@@ -16,6 +15,8 @@ from json.encoder import encode_basestring_ascii
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Union
+
+from msgspec.structs import fields
 
 from errata.records.arrow import arrow_schema, schema_text
 from errata.records.ids import canonical
@@ -109,7 +110,7 @@ def _array(inner: _Writer) -> _Writer:
 
 def _object(record: type) -> _Writer:
     hints = typing.get_type_hints(record)
-    names = sorted(f.name for f in dataclasses.fields(record))
+    names = sorted(f.name for f in fields(record))
     columns = [(attrgetter(name), _writer(hints[name])) for name in names]
     template = "{" + ",".join(f'"{name}":%s' for name in names) + "}"
 

@@ -4,11 +4,11 @@ A version is a folder with a manifest that matches its seal; anything else does 
 the versions, names the newest.
 """
 
-import dataclasses
 import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 
 from errata.errors import StoreError
@@ -56,7 +56,7 @@ def data_path(config: str, split: str, shard: int, shards: int) -> str:
 
 def manifest_bytes(manifest: Manifest) -> bytes:
     """The text of `manifest.json`: equal manifests give equal bytes."""
-    return sealed(dataclasses.asdict(manifest))
+    return sealed(msgspec.to_builtins(manifest))
 
 
 def read_manifest(version: Path) -> Manifest:

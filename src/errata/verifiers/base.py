@@ -1,12 +1,11 @@
 """What a verifier says: pass, fail or unknown, and why. It never calls a model and never raises for a bad answer."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from errata.records.types import Check, Outcome
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class Judgement(Struct, frozen=True, kw_only=True, gc=False):
     """A verdict before it is attached to its target. An answer that cannot be read is unknown, not wrong."""
 
     outcome: Outcome

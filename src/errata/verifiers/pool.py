@@ -7,7 +7,6 @@ outlives its deadline, dies, raises or answers nonsense is unknown, never a fail
 """
 
 import asyncio
-import dataclasses
 import json
 import math
 import os
@@ -18,6 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import FunctionType
 from typing import Any, BinaryIO
+
+import msgspec
 
 from errata.errors import ErrataError
 from errata.records.types import Check, Message, Problem
@@ -183,7 +184,7 @@ class Pool:
 
         `component_name` is as in a recipe, and `folder` the recipe's own. Waiting for a free worker does not count.
         """
-        arguments = {"problem": dataclasses.asdict(problem), "text": text, "options": dict(options)}
+        arguments = {"problem": msgspec.to_builtins(problem), "text": text, "options": dict(options)}
         async with self._slots:
             if self._closed:
                 raise RuntimeError("the pool of verifiers is closed")
@@ -251,7 +252,7 @@ def serve() -> None:
     while message := _read(calls):
         signal.setitimer(signal.ITIMER_REAL, message["deadline"])
         try:
-            body = _frame(dataclasses.asdict(_answer(message, known)))
+            body = _frame(msgspec.to_builtins(_answer(message, known)))
         except ErrataError as error:
             body = _frame({"error": str(error)})
         signal.setitimer(signal.ITIMER_REAL, 0)
