@@ -53,7 +53,7 @@ class Rule:
     op: str = ""
     right: str = ""
 
-    @property
+    @cached_property
     def operands(self) -> tuple[str, ...]:
         """The names that must be known first."""
         return tuple(x for x in (self.left, self.right) if x and not x.isdigit())
@@ -77,6 +77,13 @@ class Chain:
     def values(self) -> dict[str, int]:
         """The true value of every name that can be computed."""
         return dict(self._values)
+
+    @cached_property
+    def right_steps(self) -> dict[str, Rule]:
+        """Every right step, and the operation that it computes: most lines of most solutions."""
+        known = self._values
+        defined = [r for r in self.rules if r.op and r.name in known and self.rule(r.name) is r]
+        return {step_text(r, known, self.modulus): r for r in defined}
 
     @cached_property
     def _values(self) -> dict[str, int]:
@@ -216,7 +223,7 @@ def first_error(chain: Chain, steps: Sequence[str]) -> Finding | None:
 
     A right step that nothing needs is no error. A solution that ends without an answer is wrong after its last step.
     """
-    values, known = chain.values(), {r.name for r in chain.rules if not r.op}
+    values, known, right = chain.values(), {r.name for r in chain.rules if not r.op}, chain.right_steps
     for i, step in enumerate(steps):
         line = step.strip()
         final = _ANSWER.fullmatch(line)
@@ -226,9 +233,11 @@ def first_error(chain: Chain, steps: Sequence[str]) -> Finding | None:
             if (final[1].lstrip("0") or "0") != str(values[chain.target]):
                 return Finding(i, "answer", f"it is not the value of {chain.target}")
             return None
-        found = _wrong(chain, line, values, known)
-        if found:
-            return Finding(i, *found)
+        rule = right.get(line)
+        if rule is None or not known.issuperset(rule.operands):
+            found = _wrong(chain, line, values, known)
+            if found:
+                return Finding(i, *found)
         known.add(line.split(" ", 1)[0])
     return Finding(len(steps), "premature", "the answer is missing")
 

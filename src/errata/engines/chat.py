@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from errata.engines.base import Reply, Request
 from errata.engines.retry import Fault
+from errata.records.ids import encode
 from errata.records.types import Finish
 
 GOVERNED = frozenset(
@@ -36,7 +37,6 @@ _FINISH: Mapping[str, Finish] = {
     "content_filter": "filter",
 }
 _UNPRINTABLE = re.compile("[\x00\ud800-\udfff]")
-_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
 class Envelope(NamedTuple):
@@ -48,11 +48,11 @@ class Envelope(NamedTuple):
 
 
 def encode_request(request: Request, *, model: str, seed: int, extra: Mapping[str, Any]) -> bytes:
-    """The JSON body for `request`, the same bytes each time. Raises ValueError for a number that is not finite."""
+    """The JSON body for `request`, the same bytes each time; numbers are finite."""
     sampling = request.sampling
     body: dict[str, Any] = {
         "model": model,
-        "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+        "messages": request.messages,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "max_tokens": sampling.max_tokens,
@@ -68,7 +68,7 @@ def encode_request(request: Request, *, model: str, seed: int, extra: Mapping[st
         body["continue_final_message"] = True
     if extra:
         body.update(extra)
-    return _ENCODER.encode(body).encode()
+    return encode(body)
 
 
 @functools.lru_cache(maxsize=64)

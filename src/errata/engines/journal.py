@@ -25,7 +25,7 @@ from msgspec import structs
 
 from errata.engines.base import Engine, Identity, Reply, Request
 from errata.errors import EngineError, ReplayMiss, StoreError
-from errata.records.ids import canonical
+from errata.records.ids import canonical, encode
 
 FLUSH_SECONDS = 0.02
 """Replies that arrive within this time share one fsync; it bounds what a crash makes the user pay for again."""
@@ -51,31 +51,30 @@ def exchange_key(identity: Identity, request: Request) -> str:
     return _key(_identity_digest(identity), _text(request))
 
 
-def _identity_digest(identity: Identity) -> str:
+def _identity_digest(identity: Identity) -> bytes:
     # The licence names terms of use; it cannot change a reply.
-    return sha256(canonical({k: v for k, v in structs.asdict(identity).items() if k != "licence"}).encode()).hexdigest()
+    return sha256(canonical({k: v for k, v in structs.asdict(identity).items() if k != "licence"}).encode()).digest()
 
 
-def _text(request: Request) -> str:
-    """The request as one text, which its key hashes and its line holds."""
+def _text(request: Request) -> bytes:
+    """The request as JSON, which its key hashes and its line holds."""
     s = request.sampling
     plain = {
-        "messages": [[m.role, m.content] for m in request.messages],
-        "sampling": [repr(float(s.temperature)), repr(float(s.top_p)), s.max_tokens, s.stop],
+        "messages": request.messages,
+        "sampling": (repr(float(s.temperature)), repr(float(s.top_p)), s.max_tokens, s.stop),
         "seed": request.seed,
         "schema": request.schema,
     }
-    return canonical(plain)
+    return encode(plain)
 
 
-def _key(identity: str, text: str) -> str:
-    return sha256((identity + text).encode()).hexdigest()[:32]
+def _key(identity: bytes, text: bytes) -> str:
+    return sha256(identity + text).hexdigest()[:32]
 
 
-def frame(payload: str) -> bytes:
+def frame(payload: bytes) -> bytes:
     """A line of the journal."""
-    data = payload.encode("utf-8")
-    return b"%08x %s\n" % (zlib.crc32(data), data)
+    return b"%08x %s\n" % (zlib.crc32(payload), payload)
 
 
 def unframe(line: bytes) -> bytes | None:
@@ -196,16 +195,16 @@ class Journal:
         error = data.get("e")
         return Entry(data["q"], made, (error[0], error[1]) if error else None)
 
-    async def add(self, key: str, request: str, outcome: Reply | EngineError) -> None:
+    async def add(self, key: str, request: bytes, outcome: Reply | EngineError) -> None:
         """Record an exchange; returns when it is on disk. Raises StoreError if it cannot be written."""
         if self._failure is not None:
             raise self._failure
         if isinstance(outcome, Reply):
             r = outcome
-            end = f'"r":{canonical([r.text, r.finish, r.prompt_tokens, r.completion_tokens, r.flags])}'
+            kind, told = b"r", encode((r.text, r.finish, r.prompt_tokens, r.completion_tokens, r.flags))
         else:
-            end = f'"e":{canonical([outcome.code, str(outcome)])}'
-        line = frame(f'{{"k":"{key}","q":{request},{end}}}')
+            kind, told = b"e", encode((outcome.code, str(outcome)))
+        line = frame(b'{"k":"%s","q":%s,"%s":%s}' % (key.encode(), request, kind, told))
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pending.append((line, done))
         if self._flushing is None:
@@ -309,7 +308,7 @@ class Journaled:
                 return key, reply
         return key, await self._ask(key, text, request)
 
-    async def _ask(self, key: str, text: str, request: Request) -> Reply:
+    async def _ask(self, key: str, text: bytes, request: Request) -> Reply:
         """Ask once for all who want the same."""
         waiters = self._running[key] = []
         reply: Reply | None = None
@@ -329,7 +328,7 @@ class Journaled:
                     # None if this one was cancelled: one of those who wait asks in its place.
                     waiting.set_result(reply)
 
-    async def _recorded(self, key: str, text: str, request: Request) -> Reply:
+    async def _recorded(self, key: str, text: bytes, request: Request) -> Reply:
         self.asked += 1
         try:
             reply = await self.engine.generate(request)

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import yaml
 from jinja2 import StrictUndefined, Template, TemplateError, meta
+from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from errata.errors import RecipeError
@@ -34,7 +35,20 @@ PUBLIC = frozenset({"problem", "attempt", "critique", "index"})
 _ROLES = ("system", "user", "assistant")
 _FAULTS = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
 """What a template can raise: only it can be wrong, as what it is given is always the same."""
-_ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """The sandbox; what a template reads of our own plain data needs no guard, and is most of what it reads."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        if type(obj) is dict and attribute in obj:
+            return obj[attribute]
+        if type(obj) is LoopContext and attribute in ("index", "index0"):
+            return getattr(obj, attribute)
+        return super().getattr(obj, attribute)
+
+
+_ENVIRONMENT = _Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
 _ENVIRONMENT.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "sort_keys": True}
 
 
@@ -112,6 +126,7 @@ class Prompt:
                 "text": attempt.text,
                 "final_text": attempt.final_text,
                 "steps": [s.text for s in attempt.steps],
+                "lines": [s.text.rstrip() for s in attempt.steps],
             }
         if critique is not None:
             values["critique"] = {

@@ -255,9 +255,10 @@ def _union(old: tuple[T, ...], new: tuple[T, ...], key: Callable[[T], tuple[Any,
         return old
     merged = {key(x): x for x in old}
     for x in new:
-        if merged.setdefault(key(x), x) != x:
-            raise ValueError(f"two different records share the coordinates {key(x)}: records are never edited")
-    return tuple(merged[k] for k in sorted(merged))
+        place = key(x)
+        if merged.setdefault(place, x) != x:
+            raise ValueError(f"two different records share the coordinates {place}: records are never edited")
+    return tuple([merged[k] for k in sorted(merged)])
 
 
 class Span(Struct, frozen=True, kw_only=True, gc=False):
