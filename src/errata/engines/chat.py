@@ -14,6 +14,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
 
+import msgspec
+
 from errata.engines.base import Reply, Request
 from errata.engines.retry import Fault
 from errata.records.ids import encode
@@ -116,15 +118,23 @@ def decode_reply(content: bytes, request: Request) -> Envelope:
 
 def _object(content: bytes) -> dict[str, Any]:
     try:
-        envelope = _DECODER.decode(content.decode("utf-8-sig"))
+        envelope = msgspec.json.decode(content)
+    except (ValueError, RecursionError):
+        envelope = _patiently(content)
+    if not isinstance(envelope, dict):
+        _bad("JSON that is no object")
+    return envelope
+
+
+def _patiently(content: bytes) -> Any:
+    """The JSON in `content`, also with a byte order mark or half surrogates, which the fast decoder refuses."""
+    try:
+        return _DECODER.decode(content.decode("utf-8-sig"))
     except RecursionError:
         _bad("JSON nested too deeply")
     except ValueError as error:
         start = repr(content[:40].decode("utf-8", "replace"))
         _bad(f"no JSON ({error}), beginning {start}" if content else "an empty body")
-    if not isinstance(envelope, dict):
-        _bad("JSON that is no object")
-    return envelope
 
 
 def _bad(what: str) -> NoReturn:

@@ -132,13 +132,13 @@ class Attempt(Struct, frozen=True, kw_only=True, gc=False):
     @property
     def text(self) -> str:
         """The text of all steps, turns and all."""
-        return "".join(s.text for s in self.steps)
+        return "".join([s.text for s in self.steps])
 
     @property
     def final_text(self) -> str:
         """The text of the last turn: what a verifier judges."""
-        last = max((s.turn for s in self.steps), default=0)
-        return "".join(s.text for s in self.steps if s.turn == last)
+        last = max([s.turn for s in self.steps], default=0)
+        return "".join([s.text for s in self.steps if s.turn == last])
 
 
 class Critique(Struct, frozen=True, kw_only=True, gc=False):
