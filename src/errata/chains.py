@@ -56,7 +56,7 @@ class Rule:
     @cached_property
     def operands(self) -> tuple[str, ...]:
         """The names that must be known first."""
-        return tuple(x for x in (self.left, self.right) if x and not x.isdigit())
+        return tuple([x for x in (self.left, self.right) if x and not x.isdigit()])
 
     def __str__(self) -> str:
         return f"{self.name} is {self.left} {self.op} {self.right}" if self.op else f"{self.name} is {self.left}"
@@ -90,7 +90,7 @@ class Chain:
         known: dict[str, int] = {}
         pending = list(self.rules)
         while pending:
-            ready = [r for r in pending if all(x in known for x in r.operands)]
+            ready = [r for r in pending if all(map(known.__contains__, r.operands))]
             if not ready:
                 break
             for r in ready:
@@ -226,6 +226,10 @@ def first_error(chain: Chain, steps: Sequence[str]) -> Finding | None:
     values, known, right = chain.values(), {r.name for r in chain.rules if not r.op}, chain.right_steps
     for i, step in enumerate(steps):
         line = step.strip()
+        rule = right.get(line)
+        if rule is not None and known.issuperset(rule.operands):
+            known.add(rule.name)
+            continue
         final = _ANSWER.fullmatch(line)
         if final:
             if chain.target not in known:
@@ -233,11 +237,9 @@ def first_error(chain: Chain, steps: Sequence[str]) -> Finding | None:
             if (final[1].lstrip("0") or "0") != str(values[chain.target]):
                 return Finding(i, "answer", f"it is not the value of {chain.target}")
             return None
-        rule = right.get(line)
-        if rule is None or not known.issuperset(rule.operands):
-            found = _wrong(chain, line, values, known)
-            if found:
-                return Finding(i, *found)
+        found = _wrong(chain, line, values, known)
+        if found:
+            return Finding(i, *found)
         known.add(line.split(" ", 1)[0])
     return Finding(len(steps), "premature", "the answer is missing")
 

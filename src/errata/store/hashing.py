@@ -23,10 +23,24 @@ from errata.records.ids import canonical
 
 _MODULUS = 1 << 256
 _Writer = Callable[[list[Any]], list[str]]
+
+
+def _floats(values: list[Any]) -> list[str]:
+    # Most are one of few, such as a weight of 1.0; of the zeros, only one is found in a set.
+    if 0.0 in (few := set(values)):
+        return [_hexadecimal(v) for v in values]
+    texts = {v: _hexadecimal(v) for v in few}
+    return [texts[v] for v in values]
+
+
+def _hexadecimal(value: float) -> str:
+    return f'"{float(value).hex()}"'
+
+
 _PLAIN: dict[Any, _Writer] = {
     str: lambda values: list(map(encode_basestring_ascii, values)),
     int: lambda values: list(map(int.__repr__, values)),
-    float: lambda values: [f'"{float(v).hex()}"' for v in values],
+    float: _floats,
     bool: lambda values: ["true" if v else "false" for v in values],
 }
 
@@ -84,12 +98,16 @@ def _writer(hint: Any) -> _Writer:
     if hint in _PLAIN:
         return _PLAIN[hint]
     if origin is Literal:
-        return _PLAIN[str]
+        return lambda values: list(map(_word, values))
     if origin in (Union, types.UnionType):
         return _optional(_writer(next(a for a in args if a is not type(None))))
     if origin is tuple:
         return _array(_writer(args[0]))
     return _object(hint)
+
+
+_word = functools.cache(encode_basestring_ascii)
+"""One of the few words of a Literal, as JSON."""
 
 
 def _optional(inner: _Writer) -> _Writer:
