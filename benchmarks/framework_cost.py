@@ -4,7 +4,8 @@
     python benchmarks/framework_cost.py --memory      # 10,000 problems against 2,000: the two peaks should be alike
 
 CPU time is that of the whole client process and its children, imports, exports and the writing of the dataset
-included; the server's is not in it. It is nearly the same on a busy machine; wall time is not.
+included; the server's is not in it. A machine whose cores others share gives another figure each time, so the job runs
+`--runs` times, and the median counts.
 """
 
 import argparse
@@ -37,11 +38,16 @@ class Cost(NamedTuple):
     """Largest resident set of the client, in MiB."""
     rows: int
 
+    @property
+    def per_thousand(self) -> float:
+        """CPU-seconds per 1,000 requests."""
+        return 1000 * self.cpu / self.requests
+
     def __str__(self) -> str:
         return (
             f"{self.problems:,} problems, {self.requests:,} requests, {self.rows:,} rows: {self.seconds:.1f} s wall, "
             f"{self.requests / self.seconds:,.0f} requests/s, {self.cpu:.2f} CPU-s "
-            f"({1000 * self.cpu / self.requests:.3f} per 1,000 requests), peak {self.peak:.0f} MiB"
+            f"({self.per_thousand:.3f} per 1,000 requests), peak {self.peak:.0f} MiB"
         )
 
 
@@ -84,13 +90,18 @@ def measure(problems: int, profile: Path | None = None) -> Cost:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure what errata costs beside the engine.")
     parser.add_argument("--problems", type=int, default=2_000)
+    parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--memory", action="store_true", help="also run five times as many problems; compare the peaks")
     parser.add_argument("--profile", type=Path, metavar="FILE", help="write a cProfile of the first run")
     args = parser.parse_args()
-    cost = measure(args.problems, args.profile)
-    print(cost, flush=True)
-    per_thousand = 1000 * cost.cpu / cost.requests
-    print(f"target {TARGET} CPU-s per 1,000 requests: {'met' if per_thousand <= TARGET else 'missed'}")
+    costs = []
+    for _ in range(1 if args.profile else args.runs):
+        costs.append(measure(args.problems, args.profile))
+        print(costs[-1], flush=True)
+    cost = sorted(costs, key=lambda c: c.per_thousand)[len(costs) // 2]
+    found = [c.per_thousand for c in costs]
+    told = f"median {cost.per_thousand:.3f}, {min(found):.3f} to {max(found):.3f}"
+    print(f"target {TARGET} CPU-s per 1,000 requests: {'met' if cost.per_thousand <= TARGET else 'missed'} ({told})")
     if args.memory:
         larger = measure(5 * args.problems)
         print(larger)

@@ -62,6 +62,8 @@ def test_every_fault_of_a_recipe_is_told_at_once(recipe: Recipe, said: Said, out
         (("run", "{recipe}", "--set", "stages.sample.wit.n=4"), ("stages.0", "did you mean 'with'")),
         (("run", "{recipe}", "--set", "stages.simple.with.n=4"), ("there is no 'simple'", "sample")),
         (("run", "{recipe}", "--set", "seed"), ("path=value",)),
+        (("run", "{recipe}", "--limit", "0"), ("limit", "0", "minimum")),
+        (("run", "{recipe}", "--set", "stages.sample.with.n=-1"), ("n:", "-1", "minimum")),
         (("run", "{recipe}", "--set", "source.with.count=0"), ("count is 0",)),
         (("run", "{recipe}", "--set", "source.with.count=many"), ("source.with.count", "'many'")),
         (("run", "{recipe}", "--set", "engines.student.use=pockets"), ("no engine is called 'pockets'", "pocket")),
@@ -85,6 +87,13 @@ def test_one_line_says_what_is_wrong(
     assert output == ""
     one_line(errors, *(w.format(**places) for w in words))
     assert not list(out.glob("small/1-*"))
+
+
+def test_a_key_that_stands_twice_is_told(recipe: Recipe, said: Said, out: Path) -> None:
+    recipe.path.write_text(recipe.path.read_text() + "seed: 4\n")
+    code, _, errors = said("check", recipe.path)
+    assert code == 1
+    one_line(errors, "'seed' stands twice", "line")
 
 
 def test_a_missing_file_is_named_with_what_is_there(recipe: Recipe, said: Said, out: Path) -> None:

@@ -19,6 +19,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeVar
 
+from msgspec import Meta
+
 from errata.errors import RecipeError
 from errata.records.schema import type_schema
 
@@ -44,6 +46,11 @@ FilePath = Annotated[str, "file path"]
 """A parameter that names a file or folder: manifests hold its digest, not where it lies."""
 Endpoint = Annotated[str, "endpoint"]
 """A parameter that names a server: manifests hold its digest."""
+
+Count = Annotated[int, Meta(ge=1)]
+"""A parameter that counts what is made."""
+Most = Annotated[int, Meta(ge=0)]
+"""A parameter that bounds how many are taken; 0 takes all."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -7,7 +7,7 @@ from typing import Literal
 from errata.exports.rows import accepted, leak, refused
 from errata.records.ids import digest, seed
 from errata.records.types import Attempt, DpoRow, Drop, Episode, Message, Metric
-from errata.registry import StepName, export
+from errata.registry import Most, StepName, export
 
 Rule = Literal["outcome", "revision"]
 
@@ -20,7 +20,7 @@ def dpo(
     of: StepName = "sample",
     rules: tuple[Rule, ...] = ("outcome",),
     revisions: tuple[StepName, ...] = (),
-    most: int = 1,
+    most: Most = 1,
     privileged: bool = False,
 ) -> Iterator[DpoRow | Drop]:
     """Pairs of a passing and a failing reply: independent samples (outcome), or a revision and what it revised.

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from errata.exports.rows import accepted, conversation, leak, refused, transition
 from errata.records.ids import digest
 from errata.records.types import Attempt, Drop, Episode, Metric, SftRow, Span
-from errata.registry import StepName, export
+from errata.registry import Most, StepName, export
 
 
 @export(version=1)
 def sft(
-    episode: Episode, *, stage: str, of: tuple[StepName, ...] = ("splice",), most: int = 0, privileged: bool = False
+    episode: Episode, *, stage: str, of: tuple[StepName, ...] = ("splice",), most: Most = 0, privileged: bool = False
 ) -> Iterator[SftRow | Drop]:
     """A conversation per accepted attempt of the steps `of`, at most `most` per problem; `privileged` admits leaks."""
     made = 0

@@ -32,6 +32,19 @@ _PUBLIC = ", ".join(sorted(prompts.PUBLIC))
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML without the rule that of two equal keys the last one wins in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
+                seen.add(key.value)
+        return dict(super().construct_mapping(node, deep))
+
+
 def schema() -> dict[str, Any]:
     """JSON Schema of a recipe's structure; the parameters of components are checked against their own."""
     made = record_schema(Recipe)
@@ -52,7 +65,7 @@ def read(path: Path, changes: Sequence[str] = ()) -> Recipe:
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path.name} is no recipe: it is not UTF-8 text") from error
     try:
-        data = yaml.safe_load(text)
+        data = yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise RecipeError(f"{path.name} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):

@@ -5,7 +5,7 @@ import typing
 from pathlib import Path
 from typing import Any, Literal, Union
 
-from msgspec import Struct, structs
+from msgspec import Meta, Struct, structs
 
 _PLAIN: dict[Any, dict[str, Any]] = {
     str: {"type": "string"},
@@ -23,7 +23,9 @@ def type_schema(hint: Any) -> dict[str, Any]:
     if hint in _PLAIN:
         return dict(_PLAIN[hint])
     if typing.get_origin(hint) is typing.Annotated:
-        return type_schema(typing.get_args(hint)[0])
+        plain, *marks = typing.get_args(hint)
+        least = next((m.ge for m in marks if isinstance(m, Meta) and m.ge is not None), None)
+        return type_schema(plain) | ({} if least is None else {"minimum": least})
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         return {"enum": list(args)}

@@ -73,9 +73,8 @@ class Job:
 
 def prepare(options: Options) -> Job:
     """Read the recipe and name the version, touching nothing."""
-    recipe = read.read(options.recipe, options.changes)
-    if options.limit is not None:
-        recipe = structs.replace(recipe, limit=options.limit)
+    limit = (f"limit={options.limit}",) if options.limit is not None else ()
+    recipe = read.read(options.recipe, (*options.changes, *limit))
     folder = options.recipe.resolve().parent
     recipe = structs.replace(recipe, source=located("source", recipe.source, folder))
     plan = Plan(recipe, folder)

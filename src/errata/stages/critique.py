@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from errata.records.types import Additions, Attempt, Critique, Episode, Outcome
-from errata.registry import PromptName, Role, StepName, stage
+from errata.registry import Count, Most, PromptName, Role, StepName, stage
 from errata.stages.base import Context, chosen, filtered, gather, new_id, request_seed
 
 
@@ -16,8 +16,8 @@ async def critique(
     prompt: PromptName = "critique",
     of: StepName = "sample",
     outcome: Outcome | Literal["any"] = "fail",
-    most: int = 0,
-    n: int = 1,
+    most: Most = 0,
+    n: Count = 1,
     see: tuple[Literal["reference", "gold_steps"], ...] = (),
 ) -> Additions:
     """Have `role` say where attempts first go wrong, and why: n critiques of each, shown what `see` names."""

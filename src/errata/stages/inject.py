@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from errata.records.segment import Rule
 from errata.records.types import Additions, Attempt, Drop, Episode, Injection, Step, Verdict
-from errata.registry import PromptName, Role, StepName, stage
+from errata.registry import Count, PromptName, Role, StepName, stage
 from errata.stages.base import Context, ask_attempt, chosen, filtered, gather, new_id, rng, verdict_of
 
 Kind = Literal["result", "operand", "operator"]
@@ -27,7 +27,7 @@ async def inject(
     role: Role = "student",
     of: StepName = "sample",
     kinds: tuple[Kind, ...] = ("result", "operand", "operator"),
-    n: int = 1,
+    n: Count = 1,
     prompt: PromptName = "solve",
     options: dict[str, Any] = {},
     steps: Rule = "lines",

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from errata import chains
 from errata.records.segment import Rule
 from errata.records.types import Additions, Attempt, Critique, Drop, Episode, Estimate, Outcome, Verdict
-from errata.registry import PromptName, Role, StepName, stage
+from errata.registry import Count, Most, PromptName, Role, StepName, stage
 from errata.stages.base import Context, ask_attempt, chosen, filtered, gather, new_id, request_seed, verdict_of
 
 
@@ -19,10 +19,10 @@ async def locate(
     method: Literal["gold", "forks", "judge"],
     of: StepName = "sample",
     outcome: Outcome | Literal["any"] = "fail",
-    most: int = 0,
+    most: Most = 0,
     role: Role = "student",
     prompt: PromptName = "judge",
-    forks: int = 4,
+    forks: Count = 4,
     solve: PromptName = "solve",
     options: dict[str, Any] = {},
     steps: Rule = "lines",

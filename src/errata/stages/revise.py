@@ -4,7 +4,7 @@ from typing import Literal
 
 from errata.records.segment import Rule
 from errata.records.types import Additions, Attempt, Critique, Episode, Outcome
-from errata.registry import PromptName, Role, StepName, stage
+from errata.registry import Count, Most, PromptName, Role, StepName, stage
 from errata.stages.base import Context, ask_attempt, chosen, gather, new_id
 
 
@@ -18,8 +18,8 @@ async def revise(
     critique: StepName = "critique",
     of: StepName = "sample",
     outcome: Outcome | Literal["any"] = "fail",
-    most: int = 0,
-    n: int = 1,
+    most: Most = 0,
+    n: Count = 1,
     steps: Rule = "lines",
 ) -> Additions:
     """Ask for n revisions of each attempt; `critique` names the step whose critiques are shown, empty for none."""

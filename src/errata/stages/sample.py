@@ -2,7 +2,7 @@
 
 from errata.records.segment import Rule
 from errata.records.types import Additions, Episode
-from errata.registry import PromptName, Role, stage
+from errata.registry import Count, PromptName, Role, stage
 from errata.stages.base import Context, ask_attempt, gather, new_id, quarantined
 
 
@@ -12,7 +12,7 @@ async def sample(
     ctx: Context,
     *,
     role: Role = "student",
-    n: int = 4,
+    n: Count = 4,
     prompt: PromptName = "solve",
     steps: Rule = "lines",
 ) -> Additions:

@@ -15,7 +15,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from errata.records.types import Additions, Attempt, Critique, Drop, Episode, Step
-from errata.registry import PromptName, StepName, stage
+from errata.registry import Most, PromptName, StepName, stage
 from errata.stages.base import Context, chosen, filtered, located, new_id, rng
 
 Mask = Literal["wrong_step", "attempt", "none"]
@@ -37,7 +37,7 @@ async def splice(
     marker: str = "[BACK]",
     feedback: PromptName = "try_again",
     mask: Mask = "wrong_step",
-    most: int = 1,
+    most: Most = 1,
 ) -> Additions:
     """Splice attempts of the step `of` with passing ones of `correction`; unrelated ones are paired at random."""
     spliced: list[Attempt] = []
