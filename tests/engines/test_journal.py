@@ -188,7 +188,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[str]
     folder = tmp_path_factory.mktemp("recorded")
     ask(folder, Scripted({3: EngineError("bad_request", "no")}), *range(8))
     data = files(folder)[0].read_bytes()
-    return data, [line[15:47].decode() for line in data.splitlines()]
+    return data, [line[15:47].decode() for line in data.splitlines() if b'{"k":' in line]
 
 
 def damaged(folder: Path, data: bytes, keys: list[str]) -> tuple[int, int]:
@@ -215,7 +215,9 @@ def test_a_flipped_bit_is_a_miss_and_is_counted(
     broken[at % len(data)] ^= 1 << bit
     found, counted = damaged(tmp_path_factory.mktemp("flipped"), bytes(broken), keys)
     # A flip of a line's end hurts the line behind it too; one that makes an end splits its line.
-    assert 6 <= found <= 7 and 1 <= counted <= 2
+    # No exchange is lost with the line that names the engine.
+    named = at % len(data) < data.index(b"\n")
+    assert (found == 8 if named else 6 <= found <= 7) and 1 <= counted <= 2
 
 
 @given(st.integers(0, 10**6))
@@ -225,7 +227,7 @@ def test_a_file_cut_anywhere_loses_what_was_cut(
     data, keys = recorded
     kept = data[: at % (len(data) + 1)]
     found, counted = damaged(tmp_path_factory.mktemp("cut"), kept, keys)
-    assert found == kept.count(b"\n")
+    assert found == max(0, kept.count(b"\n") - 1)
     assert counted == (kept != b"" and not kept.endswith(b"\n"))
 
 
@@ -235,7 +237,7 @@ def test_damage_after_the_journal_was_read_is_a_miss(recorded: tuple[bytes, list
     path.write_bytes(data)
     with opened(tmp_path) as journal:
         path.write_bytes(data.replace(b"answer", b"Answer"))
-        assert [journal.find(k) is None for k in keys] == [b"answer" in line for line in data.splitlines()]
+        assert [journal.find(k) is None for k in keys] == [b"answer" in line for line in data.splitlines()[1:]]
         assert journal.corrupted == data.count(b"answer")
 
 

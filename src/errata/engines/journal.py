@@ -1,11 +1,14 @@
 """The journal: every reply is durable before it is used, and a request found in it is never sent again.
 
-A folder of append-only files, one per writing process, never rewritten. A line is one exchange:
+A folder of append-only files, one per writing process, never rewritten. A line is one exchange, or names an engine:
 
     <crc32, 8 hex digits> {"k":"<key>","q":<request>,"r":<reply>}        or ,"e":<error>} for one that failed for good
+    <crc32, 8 hex digits> {"i":<identity>}                               once a file, before the engine's first exchange
 
-The key hashes all that determined the reply (`exchange_key`). A torn or corrupted line is a miss, and is counted. The
-first write that fails is the last: what came after a torn line could not be told from it.
+The key hashes all that determined the reply (`exchange_key`): identity and request, so that an auditor who has only the
+files can compute every key again. A torn or corrupted line is a miss, and is counted. The first write that fails is the
+last: what came after a torn line could not be told from it. Every change passes `before(operation, path)`, as those of
+errata.store.files do, where a test can fail the k-th.
 """
 
 import asyncio
@@ -24,16 +27,18 @@ import numpy as np
 from msgspec import structs
 
 from errata.engines.base import Engine, Identity, Reply, Request
+from errata.engines.log import Before, Log, create, settle
 from errata.errors import EngineError, ReplayMiss, StoreError
 from errata.records.ids import canonical, encode
 
 FLUSH_SECONDS = 0.02
 """Replies that arrive within this time share one fsync; it bounds what a crash makes the user pay for again."""
 
-LASTING = frozenset({"bad_request", "too_long", "empty", "refusal", "unsupported", "oracle_cannot"})
+LASTING = frozenset({"bad_request", "too_long", "empty", "refusal", "unsupported", "oracle_cannot", "engine_death"})
 """Failures that asking again would not mend; others are asked again by the next run, unless it replays."""
 
 _HEAD = 9
+_EXCHANGE = b'{"k":"'
 _KEY = slice(_HEAD + 6, _HEAD + 38)
 
 
@@ -52,8 +57,12 @@ def exchange_key(identity: Identity, request: Request) -> str:
 
 
 def _identity_digest(identity: Identity) -> bytes:
+    return sha256(_identity_text(identity)).digest()
+
+
+def _identity_text(identity: Identity) -> bytes:
     # The licence names terms of use; it cannot change a reply.
-    return sha256(canonical({k: v for k, v in structs.asdict(identity).items() if k != "licence"}).encode()).digest()
+    return canonical({k: v for k, v in structs.asdict(identity).items() if k != "licence"}).encode()
 
 
 def _text(request: Request) -> bytes:
@@ -91,8 +100,10 @@ class Journal:
     Reading keeps 20 bytes an entry in memory; what this run adds is not indexed, since no run asks twice.
     """
 
-    def __init__(self, folder: Path, *, flush_seconds: float = FLUSH_SECONDS) -> None:
-        self.folder, self.flush_seconds = folder, flush_seconds
+    def __init__(
+        self, folder: Path, *, flush_seconds: float = FLUSH_SECONDS, before: Before = lambda operation, path: None
+    ) -> None:
+        self.folder, self.flush_seconds, self._before = folder, flush_seconds, before
         self._bad = 0
         self._torn: set[Path] = set()
         self._files: list[Path] = []
@@ -100,8 +111,9 @@ class Journal:
         self._keys = np.zeros(0, dtype=np.uint64)
         self._places = np.zeros(0, dtype=np.uint64)
         self._handles: dict[int, int] = {}
-        self._own: int | None = None
-        self._own_path: Path | None = None
+        self._own: Log | None = None
+        self._introduced: set[bytes] = set()
+        self._introductions: list[bytes] = []
         self._pending: list[tuple[bytes, asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
         self._failure: StoreError | None = None
@@ -118,19 +130,27 @@ class Journal:
     def refresh(self) -> None:
         """Read what was added to the folder since the last look: an earlier run, or another worker."""
         keys, places = array("Q"), array("Q")
-        for path in sorted(self.folder.glob("*.jsonl")):
-            if path == self._own_path:
-                continue
+        fresh = []
+        paths = [p for p in sorted(self.folder.glob("*.jsonl")) if self._own is None or p != self._own.path]
+        for path in paths:
             if path not in self._read:
                 self._files.append(path)
                 self._read[path] = 0
             number = self._files.index(path)
+            known = len(keys)
             try:
                 for key, offset in self._scan(path):
                     keys.append(int(key[:16], 16))
                     places.append(number << 44 | offset)
             except OSError as error:
                 raise StoreError(f"the journal {path} cannot be read ({error.strerror or error})") from error
+            if len(keys) > known:
+                fresh.append(path)
+        try:
+            # Their writers may have died between a write and its sync, and what is used from now on must last.
+            settle(self.folder, fresh, self._before)
+        except OSError as error:
+            raise StoreError(f"the journal in {self.folder} cannot be made durable ({_reason(error)})") from error
         if keys:
             all_keys = np.concatenate([self._keys, np.frombuffer(keys, dtype=np.uint64)])
             order = np.argsort(all_keys, kind="stable")
@@ -149,7 +169,7 @@ class Journal:
                     break
                 if unframe(line) is None:
                     self._bad += 1
-                else:
+                elif line.startswith(_EXCHANGE, _HEAD):
                     yield line[_KEY].decode("ascii"), offset
                 offset += len(line)
             self._read[path] = offset
@@ -195,6 +215,13 @@ class Journal:
         error = data.get("e")
         return Entry(data["q"], made, (error[0], error[1]) if error else None)
 
+    def introduce(self, identity: Identity) -> None:
+        """Name an engine whose exchanges will be added; written once, with the first of them that follow."""
+        text = _identity_text(identity)
+        if text not in self._introduced:
+            self._introduced.add(text)
+            self._introductions.append(frame(b'{"i":%s}' % text))
+
     async def add(self, key: str, request: bytes, outcome: Reply | EngineError) -> None:
         """Record an exchange; returns when it is on disk. Raises StoreError if it cannot be written."""
         if self._failure is not None:
@@ -217,12 +244,12 @@ class Journal:
             while self._pending:
                 await asyncio.sleep(self.flush_seconds)
                 batch, self._pending = self._pending, []
+                new, self._introductions = self._introductions, []
                 try:
-                    await asyncio.to_thread(self._write, b"".join(line for line, _ in batch))
-                except OSError as error:
-                    where = f": {error.filename}" if error.filename else ""
+                    await asyncio.to_thread(self._write, b"".join((*new, *(line for line, _ in batch))))
+                except Exception as error:  # whatever it is, nobody may wait for ever
                     self._failure = StoreError(
-                        f"the journal in {self.folder} cannot be written ({error.strerror or error}{where}): "
+                        f"the journal in {self.folder} cannot be written ({_reason(error)}): "
                         "mend that (free space?) and run the same command again"
                     )
                     batch, self._pending = batch + self._pending, []
@@ -238,39 +265,23 @@ class Journal:
 
     def _write(self, data: bytes) -> None:
         if self._own is None:
-            _make(self.folder)
-            self._own_path = self.folder / f"{time.time_ns():020d}-{os.getpid()}.jsonl"
-            self._own = os.open(self._own_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
-            _sync(self.folder)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._own, view) :]
-        os.fsync(self._own)
+            self._own = create(self.folder / f"{time.time_ns():020d}-{os.getpid()}.jsonl", self._before)
+        self._own.append(data)
 
     async def close(self) -> None:
         """Write what is pending and let go of the files."""
         while self._flushing is not None:
             await asyncio.shield(self._flushing)
-        for handle in (*self._handles.values(), *([self._own] if self._own is not None else [])):
+        for handle in (*self._handles.values(), *([self._own.handle] if self._own is not None else [])):
             os.close(handle)
         self._handles.clear()
         self._own = None
 
 
-def _make(folder: Path) -> None:
-    """Make a folder and those above it, durably."""
-    if not folder.is_dir():
-        _make(folder.parent)
-        folder.mkdir(exist_ok=True)
-        _sync(folder.parent)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _reason(error: Exception) -> str:
+    if not isinstance(error, OSError):
+        return f"{type(error).__name__}: {error}"
+    return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
 
 
 class Journaled:
@@ -282,6 +293,7 @@ class Journaled:
         self.seen = engine.seen
         self.hits = self.asked = self.prompt_tokens = self.completion_tokens = 0
         self._digest = _identity_digest(self.identity)
+        journal.introduce(self.identity)
         self._running: dict[str, list[asyncio.Future[Reply | None]]] = {}
         """By key, those who wait for a reply that another asked for."""
 

@@ -26,8 +26,8 @@ from errata.records.types import FORMAT_VERSION
 from errata.registry import Component, Kind
 
 DEPENDENCIES = (
-    "aiohttp jinja2 jsonschema latex2sympy2_extended math-verify numpy onnxruntime pyarrow pyyaml reasoning-gym sympy "
-    "tokenizers"
+    "aiohttp jinja2 jsonschema latex2sympy2_extended math-verify msgspec numpy onnxruntime pyarrow pyyaml "
+    "reasoning-gym sympy tokenizers"
 ).split()
 """Packages whose release can change a row."""
 

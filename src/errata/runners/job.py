@@ -16,7 +16,7 @@ from errata import __version__, registry
 from errata.corpus.base import Narrow
 from errata.engines.base import Identity
 from errata.engines.journal import Journal
-from errata.errors import SourceError, StoreError
+from errata.errors import MissingExtra, SourceError, StoreError
 from errata.recipe import read, version
 from errata.recipe.spec import Recipe, Use
 from errata.records.types import Drop, Episode
@@ -28,6 +28,7 @@ from errata.runners.part import Count, add_funnels, add_metrics
 from errata.runners.plan import Plan
 from errata.store import dataset
 from errata.store.files import Files
+from errata.store.lock import exclusive
 from errata.store.manifest import check_name, point_latest
 from errata.store.parts import Parts
 
@@ -101,12 +102,23 @@ def located(kind: registry.Kind, use: Use, folder: Path) -> Use:
 def run(options: Options, watch: Callable[[Job, Progress, int], None]) -> tuple[Job, dataset.Finished]:
     """Run a recipe to a dataset version; `watch` is told of progress and of the parts already done."""
     job = prepare(options)
+    folder = options.out / job.recipe.name
     found = dataset.published(options.out, job.recipe.name, job.version)
-    if found:
-        if job.work.exists():  # the run that made it died between its commit and its last two changes
-            point_latest(options.out / job.recipe.name, job.version, Files())
-            _clear(job)
+    if found and not job.work.exists():
         return job, found
+    Files().settle(folder)
+    with exclusive(folder / f".making-{job.version}", str(folder / job.version)):
+        found = dataset.published(options.out, job.recipe.name, job.version)
+        if found is None:
+            return job, _make(job, watch)
+        # The run that made it died between its commit and its last two changes, or has just ended.
+        point_latest(folder, job.version, Files())
+        _clear(job)
+        return job, found
+
+
+def _make(job: Job, watch: Callable[[Job, Progress, int], None]) -> dataset.Finished:
+    options = job.options
     began = time.time()
     parts = Parts(job.work, job.plan.types)
     done = parts.done()
@@ -153,7 +165,7 @@ def run(options: Options, watch: Callable[[Job, Progress, int], None]) -> tuple[
     }
     finished = _finish(job, parts, indices, counts, run_facts)
     _clear(job)
-    return job, finished
+    return finished
 
 
 def _clear(job: Job) -> None:
@@ -172,8 +184,10 @@ def _execute(
     options = job.options
     try:
         if options.runner == "ray":
-            from errata.runners.ray import run_ray
-
+            try:
+                from errata.runners.ray import run_ray
+            except ModuleNotFoundError as error:
+                raise MissingExtra("ray", "ray", "--runner ray") from error
             return run_ray(
                 job.plan, parts, job.journal, todo, replay=options.replay, workers=options.workers, watch=note
             )

@@ -74,7 +74,7 @@ def finish(
     if found := published(out, about.name, about.version):
         manifests.point_latest(dataset, about.version, files)
         return found
-    files.mkdir(dataset)
+    files.settle(dataset)
     sweep(dataset, f".{about.version}.tmp-")
     made = temporary(dataset / f".{about.version}")
     try:
@@ -90,6 +90,7 @@ def finish(
             raise StoreError(
                 f"{target} exists but holds no {manifests.MANIFEST}: move it away and run the same command again"
             )
+        manifests.point_latest(dataset, about.version, files)
         return existing
     manifests.point_latest(dataset, about.version, files)
     return Finished(target, manifest, True)

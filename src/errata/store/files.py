@@ -16,7 +16,7 @@ import secrets
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -179,9 +179,20 @@ class Files:
         return True
 
     def mkdir(self, folder: Path) -> None:
-        """Make a folder and those above it."""
+        """Make a folder and those above it; `claim` or `sync_tree` make it durable."""
         with self.step("mkdir", folder):
             folder.mkdir(parents=True, exist_ok=True)
+
+    def settle(self, folder: Path) -> None:
+        """Make a folder and those above it, durably."""
+        if not folder.is_dir():
+            self.settle(folder.parent)
+            with self.step("mkdir", folder):
+                folder.mkdir(exist_ok=True)
+        # Also where it was there: whoever made it may have died before that was durable. A folder above ours may be
+        # one that we can only pass through.
+        if os.access(folder.parent, os.R_OK):
+            self.sync(folder.parent)
 
     def sync(self, folder: Path) -> None:
         """Make the entries of a folder durable."""
@@ -198,10 +209,11 @@ class Files:
             self.sync(Path(below))
 
     def remove(self, folder: Path) -> None:
-        """Remove a folder and all in it; a folder that is not there is removed already."""
+        """Remove a folder and all in it; what is not there, or another removes meanwhile, is removed already."""
         with self.step("remove", folder):
-            if folder.exists():
-                shutil.rmtree(folder)
+            while folder.exists():
+                with suppress(FileNotFoundError):
+                    shutil.rmtree(folder)
 
 
 def temporary(path: Path) -> Path:

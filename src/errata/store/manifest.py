@@ -14,7 +14,7 @@ import pyarrow as pa
 from errata.errors import StoreError
 from errata.records.manifest import FileEntry, Manifest, manifest_schema
 from errata.records.types import FORMAT_VERSION
-from errata.store.files import Files, read_sealed, sealed
+from errata.store.files import Files, read_sealed, sealed, sweep
 
 MANIFEST = "_manifest/manifest.json"
 METRICS = "_manifest/metrics.json"
@@ -101,9 +101,10 @@ def find_version(path: Path) -> Path:
 def point_latest(dataset: Path, version: str, files: Files) -> None:
     """Let `LATEST` name `version`, unless the version that it names was finished later.
 
-    A run that died after its version was claimed is mended by the next one; running an old recipe again does not make
-    an old version the newest.
+    A run that died after its version was claimed is mended by the next one, which makes durable what that one may have
+    left to chance; running an old recipe again does not make an old version the newest.
     """
+    sweep(dataset, f"{LATEST}.tmp-")
     try:
         current = find_version(dataset)
     except StoreError:
@@ -111,6 +112,8 @@ def point_latest(dataset: Path, version: str, files: Files) -> None:
     ours = dataset / version
     if current is None or _finished(current) < _finished(ours):
         files.replace(dataset / LATEST, f"{version}\n".encode())
+    else:
+        files.sync(dataset)
 
 
 def _finished(version: Path) -> int:

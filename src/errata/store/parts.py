@@ -97,7 +97,7 @@ class Parts:
         if self.path(index).exists():
             return False
         content = {"episodes": episodes, "drops": drops, **{name: rows.get(name, ()) for name in self._exports}}
-        self.files.mkdir(self.folder)
+        self.files.settle(self.folder)
         made = temporary(self.path(index))
         try:
             self._write(made, index, content, counts)
