@@ -20,7 +20,7 @@ def ask(text: str = "What is 2 + 2 ?", *, seed: int = 7, max_tokens: int = 64, *
     )
 
 
-def quick(url: str, **parameters: Any) -> OpenAI:
+def quick(url: str | list[str], **parameters: Any) -> OpenAI:
     """An engine that does not wait long between tries."""
     return OpenAI(**({"model": "m", "base_url": url, "backoff": 0.002, "deadline": 20.0} | parameters))
 
@@ -65,7 +65,7 @@ class Outcome:
             assert client.stats["requests"] == 1
             if self.code != "deadline":  # there, the last try may have ended before the server saw it
                 assert self.sent == 1 + sum(self.retries.values())
-            assert client._gate.busy == 0, "a slot was not given back"
+            assert client.servers[0].gate.busy == 0, "a slot was not given back"
 
         served(use, *faults, **engine)
 

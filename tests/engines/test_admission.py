@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from errata.engines.admission import Admission
+from errata.engines.admission import Admission, TurnedAway
 
 
 def test_the_gate_is_first_come_first_served_but_for_retries() -> None:
@@ -30,7 +30,7 @@ def test_the_gate_is_first_come_first_served_but_for_retries() -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.sampled_from(["ok", "cut", "cancel"]), min_size=1, max_size=40), st.integers(1, 8))
+@given(st.lists(st.sampled_from(["ok", "cut", "cancel", "turn", "queue"]), min_size=1, max_size=40), st.integers(1, 8))
 def test_the_gate_never_overflows_and_never_starves(script: list[str], most: int) -> None:
     async def main() -> None:
         gate, inside = Admission(most=most, start=2), 0
@@ -50,15 +50,106 @@ def test_the_gate_never_overflows_and_never_starves(script: list[str], most: int
         tasks = [asyncio.create_task(work(what)) for what in script]
         await asyncio.sleep(0)
         for turn, task in enumerate(tasks):
+            if script[turn] == "queue":
+                gate.queued(turn % most, turn % 5)
+            if script[turn] == "turn":
+                gate.turn_away(1)
             if script[turn] == "cancel":
                 task.cancel()
                 if turn % 2:
                     await asyncio.sleep(0)
         ended = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 60)
-        assert all(e is None or isinstance(e, asyncio.CancelledError) for e in ended)
-        assert [e for e, what in zip(ended, script, strict=True) if what != "cancel"] == [None] * (
-            len(script) - script.count("cancel")
-        )
+        away = sum(isinstance(e, TurnedAway) for e in ended)
+        gone = sum(isinstance(e, asyncio.CancelledError) for e in ended)
+        assert away <= script.count("turn") and gone <= script.count("cancel")
+        assert ended.count(None) == len(script) - away - gone
         assert gate.busy == inside == 0 and 1 <= gate.limit <= most
+
+    asyncio.run(main())
+
+
+def test_it_starts_as_wide_as_a_usual_batch() -> None:
+    """A round at 32 would leave seven eighths of the slots empty until the first replies come."""
+
+    async def main() -> None:
+        gate = Admission(most=1000)
+        async with asyncio.timeout(60):
+            for _ in range(256):
+                await gate.enter()
+        assert gate.busy == 256 and gate.room == 0 and Admission(most=7).limit == 7
+
+    asyncio.run(main())
+
+
+def test_those_who_are_turned_away_hold_no_slot_and_the_first_go_first() -> None:
+    async def main() -> list[str]:
+        gate, told = Admission(most=1), []
+
+        async def enter(name: str) -> None:
+            try:
+                await gate.enter()
+                told.append(f"{name} in")
+                gate.leave()
+            except TurnedAway:
+                told.append(f"{name} away")
+
+        await gate.enter()
+        tasks = [asyncio.create_task(enter(n)) for n in ("gone", "a", "b", "c", "d")]
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        gate.turn_away(2)
+        await asyncio.sleep(0)
+        tasks[3].cancel()
+        gate.turn_away(1)
+        tasks[4].cancel()  # turned away and cancelled in one turn of the loop
+        gate.leave()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert gate.busy == 0
+        return told
+
+    assert asyncio.run(main()) == ["a away", "b away"]
+
+
+def crowded(gate: Admission, waiting: int) -> "list[asyncio.Task[int]]":
+    return [asyncio.create_task(gate.enter()) for _ in range(int(gate.limit) - gate.busy + waiting)]
+
+
+def test_a_queue_that_the_server_tells_is_kept_short_and_never_empty() -> None:
+    async def main() -> None:
+        gate, slots = Admission(most=1000), 300
+        asked = crowded(gate, 1000)
+        found = []
+        for _ in range(40):
+            await asyncio.sleep(0)
+            running = min(gate.busy, slots)
+            gate.queued(running, gate.busy - running)
+            while gate.busy > gate.limit:
+                gate.leave()
+            found.append(int(gate.limit))
+        assert found[0] > 256, "nothing waits at the server: more is sent"
+        assert all(slots < limit <= slots + 2 + slots // 16 for limit in found[4:])
+        for task in asked:
+            task.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+
+    asyncio.run(main())
+
+
+def test_a_queue_of_others_does_not_close_the_gate() -> None:
+    async def main() -> None:
+        gate = Admission(most=80)
+        asked = crowded(gate, 10)
+        await asyncio.sleep(0)
+        for _ in range(20):
+            gate.queued(16, 5000)
+        assert gate.limit == 10
+        gate.grow()
+        assert gate.limit == 10, "the server's word counts, not a reply"
+        gate.guided = False
+        gate.grow()
+        assert gate.limit > 10
+        for task in asked:
+            task.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
 
     asyncio.run(main())

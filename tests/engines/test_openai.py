@@ -169,7 +169,7 @@ def test_concurrency_grows_to_its_bound_and_no_further() -> None:
     async def use(client: OpenAI, server: ChatServer) -> None:
         await asyncio.gather(*(client.generate(ask(seed=s)) for s in range(300)))
         assert 32 < server.most_in_flight <= 48
-        assert client._gate.limit == 48
+        assert client.servers[0].gate.limit == 48
 
     served(use, server={"latency": 0.1}, concurrency=48)
 
@@ -177,7 +177,7 @@ def test_concurrency_grows_to_its_bound_and_no_further() -> None:
 def test_an_overloaded_server_is_asked_less_once_for_a_burst() -> None:
     async def use(client: OpenAI, server: ChatServer) -> None:
         await asyncio.gather(*(client.generate(ask(seed=s)) for s in range(16)))
-        assert 8 <= client._gate.limit < 9, "sixteen refusals of one burst halve the limit once"
+        assert 8 <= client.servers[0].gate.limit < 9, "sixteen refusals of one burst halve the limit once"
         assert client.stats["retry_http_503"] == 16
 
     served(use, *[servers.status(503)] * 16, server={"latency": 0.05}, concurrency=16)
@@ -190,7 +190,7 @@ def test_a_cancelled_request_gives_its_slot_back() -> None:
         for task in asked:
             task.cancel()
         await asyncio.gather(*asked, return_exceptions=True)
-        assert client._gate.busy == 0
+        assert client.servers[0].gate.busy == 0
         assert (await client.generate(ask())).text == "four"
 
     served(use, servers.HANG, concurrency=1)

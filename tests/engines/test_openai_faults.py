@@ -17,7 +17,7 @@ from tests.servers import ChatServer, Fault
 def test_f1_retry_after_slows_the_whole_engine() -> None:
     async def use(client: OpenAI, server: ChatServer) -> None:
         first = asyncio.create_task(client.generate(ask(seed=1)))
-        while client._gate.limit == 32:  # noqa: ASYNC110 - the client tells nobody that it was refused
+        while client.servers[0].gate.limit == 256:  # noqa: ASYNC110 - the client tells nobody that it was refused
             await asyncio.sleep(0.01)
         await asyncio.gather(first, *(client.generate(ask(seed=s)) for s in range(2, 6)))
         assert server.requests == 6 and server.repeated == 1
@@ -101,7 +101,7 @@ def test_f6_a_server_that_is_not_there() -> None:
             await client.close()
 
         asyncio.run(main())
-    assert client.stats["retry_connect"] == 2 and client._gate.busy == 0
+    assert client.stats["retry_connect"] == 2 and client.servers[0].gate.busy == 0
 
 
 def test_f6_a_server_that_comes_back_is_waited_for() -> None:
