@@ -1,4 +1,4 @@
-"""The command line: run, check, show, list, plan. Errors are one line; a traceback needs `--debug`."""
+"""The command line: run, check, show, list, plan, simulate. Errors are one line; a traceback needs `--debug`."""
 
 import argparse
 import os
@@ -11,10 +11,13 @@ from pathlib import Path
 from errata import __version__, registry
 from errata.errors import ErrataError, RecipeError
 from errata.recipe import read
+from errata.recipe.spec import Recipe
 from errata.records.types import Episode
 from errata.reports import outline, show
 from errata.reports.bars import Bars
 from errata.runners import job
+from errata.simulate.options import add_options, options_of
+from errata.store.audit import audit_journal, check_calls
 from errata.store.check import check_dataset
 from errata.store.dataset import Finished
 from errata.store.reader import Dataset, open_dataset
@@ -87,12 +90,19 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--replay", action="store_true", help="answer from the journal alone; fail on a miss")
     check = command("check", _check, "Tell every fault of a recipe or dataset; exit 1 if there is one.")
     check.add_argument("path", type=Path)
+    check.add_argument("--journal", type=Path, metavar="DIR", help="also audit the journal that a dataset came from")
     check.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change the recipe first")
     shown = command("show", _show, "Show a dataset, or one of its episodes, as text.")
     shown.add_argument("dataset", type=Path)
     shown.add_argument("episode", nargs="?", help="an id, or its first digits")
     command("list", _list, "List sources, stages, engines, verifiers, corpus operations, exports and pipelines.")
-    recipe(command("plan", _plan, "Show the stages of a recipe and the requests and tokens to expect."))
+    plan = command("plan", _plan, "Show the stages of a recipe and the requests and tokens to expect.")
+    recipe(plan)
+    plan.add_argument("--simulate", action="store_true", help="also simulate the run on engines of this size:")
+    add_options(plan, only=("replicas", "slots", "step_ms", "slope", "prefill_rate", "mean", "p99", "seed"))
+    simulate = command("simulate", _simulate, "Serve a simulated engine on loopback, until it is told to stop.")
+    simulate.add_argument("--list-faults", action="store_true", help="show the kinds of --fault, and serve nothing")
+    add_options(simulate)
     return parser
 
 
@@ -133,6 +143,10 @@ def _check(args: argparse.Namespace) -> int:
         print(f"{args.path}: no fault found")
         return 0
     faults = check_dataset(args.path)
+    if args.journal is not None:
+        audit = audit_journal(args.journal)
+        print(audit.summary)
+        faults += [*audit.faults, *check_calls(args.path, audit)]
     for fault in faults:
         print(show.clean(fault))
     print(f"{args.path}: {len(faults) or 'no'} fault{'s' if len(faults) != 1 else ''} found")
@@ -167,8 +181,50 @@ def _plan(args: argparse.Namespace) -> int:
     given = made.recipe.source.with_.get("count")
     limits = [n for n in (given, made.recipe.limit) if isinstance(n, int)]
     problems = min(limits) if limits else None
-    print(outline.outline(made.recipe, problems, sum(lengths) / max(1, len(lengths))))
+    characters = sum(lengths) / max(1, len(lengths))
+    print(outline.outline(made.recipe, problems, characters))
+    if args.simulate:
+        print(f"\n{_sizes(args, made.recipe, problems or SAMPLED, characters)}")
     print(f"\npipeline version {made.pipeline[:12]}")
+    return 0
+
+
+def _sizes(args: argparse.Namespace, recipe: Recipe, problems: int, characters: float) -> str:
+    """How long the run would take; roles that name the same engine share its slots."""
+    from errata.simulate import sizing
+    from errata.simulate.lengths import Lengths
+    from errata.simulate.model import Hardware
+
+    engines: dict[str, str] = {}
+    for role, spec in recipe.engines.items():
+        engines[role] = next(
+            (r for r in engines if (recipe.engines[r].use, recipe.engines[r].with_) == (spec.use, spec.with_)), role
+        )
+    loads = [
+        sizing.Load(a.step, engines[a.role], a.requests, round(a.prompt_tokens), a.limit)
+        for a in outline.asks(recipe, characters)
+        if a.limit
+    ]
+    sized = sizing.size(
+        loads,
+        problems,
+        hardware=Hardware(
+            slots=args.slots, step_seconds=args.step_ms / 1000, slope=args.slope, prefill_rate=args.prefill_rate
+        ),
+        replicas=args.replicas,
+        lengths=Lengths(seed=args.seed, mean=args.mean, p99=args.p99),
+        in_flight=recipe.concurrency,
+    )
+    return sizing.text(sized, replicas=args.replicas, slots=args.slots, step_ms=args.step_ms)
+
+
+def _simulate(args: argparse.Namespace) -> int:
+    from errata.simulate import command
+
+    if args.list_faults:
+        print(command.fault_table())
+    else:
+        command.serve(options_of(args))
     return 0
 
 

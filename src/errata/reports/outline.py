@@ -1,6 +1,6 @@
 """`errata plan`: the stages as a graph, and how many requests and tokens to expect, before anything is paid for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from errata.recipe.graph import order, predecessors
@@ -12,6 +12,18 @@ CHARACTERS_PER_TOKEN = 4
 HALF = 0.5
 
 
+class Asks(NamedTuple):
+    """What a step asks for one episode."""
+
+    step: str
+    stage: str
+    role: str
+    requests: float
+    prompt_tokens: float
+    limit: int
+    """Tokens of a reply at most; 0 where no engine of the recipe is asked."""
+
+
 class Expected(NamedTuple):
     """What a stage asks per episode, if half of all attempts pass."""
 
@@ -20,33 +32,31 @@ class Expected(NamedTuple):
     """Attempts that exist after the stage, of the kind that it makes."""
 
 
-def outline(recipe: Recipe, problems: int | None, characters: float) -> str:
-    """The plan of a recipe as text; `characters` is the mean length of a sampled problem."""
-    before = predecessors(recipe)
+def asks(recipe: Recipe, characters: float) -> Iterator[Asks]:
+    """What every step asks, in order; `characters` is the mean length of a problem."""
     made: dict[str, Expected] = {}
-    rows: list[Sequence[str]] = [("step", "stage", "after", "requests an episode", "asks")]
-    total: dict[str, tuple[float, float]] = {}
     by_name = {s.name: s for s in recipe.stages}
     for name in order(recipe)[0]:
         step = by_name[name]
-        expected = _expect(step.use, step.with_, made)
-        made[name] = expected
+        expected = made[name] = _expect(step.use, step.with_, made)
         role = str(step.with_.get("role", "")) if expected.requests else ""
-        if role in recipe.engines:
-            requests, tokens = total.get(role, (0.0, 0.0))
-            limit = recipe.engines[role].sampling.max_tokens
-            # A prompt holds the problem and, from the second stage on, an attempt of up to half the limit.
-            prompt = characters / CHARACTERS_PER_TOKEN + (0 if step.use == "sample" else limit * HALF)
-            total[role] = (requests + expected.requests, tokens + expected.requests * (prompt + limit * HALF))
-        rows.append(
-            (
-                name,
-                step.use,
-                ", ".join(before[name]) or "source",
-                f"{expected.requests:g}" if expected.requests else "-",
-                role or "-",
-            )
-        )
+        limit = recipe.engines[role].sampling.max_tokens if role in recipe.engines else 0
+        # A prompt holds the problem and, from the second stage on, an attempt of up to half the limit.
+        prompt = characters / CHARACTERS_PER_TOKEN + (0 if step.use == "sample" else limit * HALF)
+        yield Asks(name, step.use, role, expected.requests, prompt, limit)
+
+
+def outline(recipe: Recipe, problems: int | None, characters: float) -> str:
+    """The plan of a recipe as text; `characters` is the mean length of a sampled problem."""
+    before = predecessors(recipe)
+    rows: list[Sequence[str]] = [("step", "stage", "after", "requests an episode", "asks")]
+    total: dict[str, tuple[float, float]] = {}
+    for a in asks(recipe, characters):
+        if a.limit:
+            requests, tokens = total.get(a.role, (0.0, 0.0))
+            total[a.role] = (requests + a.requests, tokens + a.requests * (a.prompt_tokens + a.limit * HALF))
+        asked = f"{a.requests:g}" if a.requests else "-"
+        rows.append((a.step, a.stage, ", ".join(before[a.step]) or "source", asked, a.role or "-"))
     lines = [
         f"{recipe.name} {recipe.version}: {recipe.source.use}, {problems or 'an unknown number of'} problems",
         "",
