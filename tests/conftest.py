@@ -1,5 +1,7 @@
 """What all tests share: hypothesis without deadlines, since CI machines are slow when they are busy, and a recipe."""
 
+import fcntl
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,14 @@ from tests.runners.support import Recipe
 
 settings.register_profile("errata", deadline=None)
 settings.load_profile("errata")
+
+
+@pytest.fixture(scope="module")
+def one_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The machine's one Ray at a time: two that start at once overload 2 cores, in whichever processes tests run."""
+    with (tmp_path_factory.getbasetemp().parent / "ray.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def test_defaults_are_filled_in_and_lists_become_tuples(tmp_path: Path) -> None:
     assert recipe.engines["student"].sampling == SamplingSpec() and recipe.engines["teacher"].with_ == {"skill": 1.0}
     assert recipe.corpus[0].with_ == {"config": "sft", "right_to_right": 0.0}
     assert [e.name for e in recipe.exports] == ["sft", "dpo"] and "stage" not in recipe.exports[0].with_
-    assert (recipe.seed, recipe.limit, recipe.concurrency, recipe.part_size) == (0, None, 512, 256)
+    assert (recipe.seed, recipe.limit, recipe.concurrency, recipe.part_size) == (0, None, 2048, 256)
 
 
 def test_what_is_said_is_kept(tmp_path: Path) -> None:

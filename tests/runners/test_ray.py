@@ -11,10 +11,11 @@ import pytest
 from tests.runners.support import ROOT, Recipe, environment, errata, one_line, parquet, start
 
 pytest.importorskip("ray")
+pytestmark = pytest.mark.usefixtures("one_ray")
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+def runs(one_ray: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """What became of each run of the drill, which has one Ray for all of them."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.runners.ray_drill", str(tmp_path_factory.mktemp("ray"))],

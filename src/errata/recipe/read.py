@@ -183,9 +183,11 @@ def _build(data: dict[str, Any]) -> Recipe:
         sampling = dict(e.get("sampling") or {})
         if "stop" in sampling:
             sampling["stop"] = tuple(sampling["stop"])
+        run = {name: e[name] for name in ("replicas", "gpus", "patience") if name in e}
         engines[role] = EngineSpec(
-            **_use(e), system=e.get("system", ""), sampling=SamplingSpec(**sampling), schema=dict(e.get("schema") or {})
-        )
+            **_use(e), **run, system=e.get("system", ""), sampling=SamplingSpec(**sampling),
+            schema=dict(e.get("schema") or {}),
+        )  # fmt: skip
     steps = tuple(
         StepSpec(
             **_use(s), name=s.get("name") or Path(s["use"]).name.rpartition(":")[2],

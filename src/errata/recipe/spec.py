@@ -1,9 +1,11 @@
 """A recipe as types: what one YAML file in `pipelines/` may say."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct
+
+from errata.registry import Count
 
 
 class Use(Struct, frozen=True, kw_only=True):
@@ -31,6 +33,12 @@ class EngineSpec(Use, frozen=True, kw_only=True):
     sampling: SamplingSpec = SamplingSpec()
     schema: Mapping[str, Any] = {}
     """JSON Schema of every reply, where the prompt brings none."""
+    replicas: Count = 1
+    """Actors that the Ray runner starts of this engine, and routes between; changes no row."""
+    gpus: Annotated[float, Meta(ge=0)] | None = None
+    """GPUs of each replica; None: as many as its `tensor_parallel`. Changes no row."""
+    patience: Annotated[float, Meta(ge=1)] = 900.0
+    """Seconds without one finished request after which a replica with work is taken to hang, and started again."""
 
 
 class StepSpec(Use, frozen=True, kw_only=True):
@@ -67,8 +75,9 @@ class Recipe(Struct, frozen=True, kw_only=True):
     stages: tuple[StepSpec, ...] = ()
     corpus: tuple[Use, ...] = ()
     exports: tuple[ExportSpec, ...]
-    concurrency: int = 512
-    """Episodes in flight; changes no row."""
+    concurrency: int = 2048
+    """Episodes in flight, on each worker; changes no row. Many, so that all first samples come before what follows from
+    them: the end of a run is then short requests' last ones, not whole chains."""
     part_size: int = 256
     """Problems in a part, the unit of commit; changes no row."""
 
