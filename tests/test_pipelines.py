@@ -10,6 +10,7 @@ from errata import prompts, registry
 from errata.recipe.read import read
 from errata.records.types import DpoRow, SftRow
 from errata.runners import job
+from errata.runners.options import Options
 from errata.store.check import check_dataset
 from errata.store.reader import Dataset, open_dataset
 
@@ -21,7 +22,7 @@ ORACLE = ("engines.student.use=oracle", "engines.student.with.skill=0.5")
 
 def run(name: str, out: Path, *changes: str) -> Dataset:
     """The dataset of a pipeline, checked by the program that reads only the files."""
-    job.run(job.Options(recipe=ROOT / "pipelines" / f"{name}.yaml", out=out, changes=changes), lambda *_: None)
+    job.run(Options(recipe=ROOT / "pipelines" / f"{name}.yaml", out=out, changes=changes), lambda *_: None)
     made = open_dataset(out / name)
     assert check_dataset(made.path) == []
     return made

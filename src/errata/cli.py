@@ -5,17 +5,22 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 
 from errata import __version__, registry
-from errata.errors import ErrataError, RecipeError
+from errata.errors import ErrataError, RecipeError, Terminated
 from errata.recipe import read
 from errata.recipe.spec import Recipe
 from errata.records.types import Episode
 from errata.reports import outline, show
 from errata.reports.bars import Bars
+from errata.reports.gauges import Gauges
 from errata.runners import job
+from errata.runners.account import Status, Watch, problems
+from errata.runners.drain import GRACE
+from errata.runners.options import Options
 from errata.simulate.options import add_options, options_of
 from errata.store.audit import audit_journal, check_calls
 from errata.store.check import check_dataset
@@ -42,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"errata: {show.clean(fault)}", file=sys.stderr)
         if args.run is _run and not isinstance(error, RecipeError):
             print("errata: finished work is kept; the same command resumes", file=sys.stderr)
-        return 1
+        return 143 if isinstance(error, Terminated) else 1
     except Exception as error:
         if args.debug:
             raise
@@ -86,6 +91,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="where datasets and journal go (out)")
     run.add_argument("--runner", choices=("local", "ray"), default="local", help="one process, or Ray actors (local)")
     run.add_argument("--workers", type=int, default=2, metavar="N", help="workers of the Ray runner (2)")
+    run.add_argument("--address", metavar="ADDRESS", help="the Ray to run on ($RAY_ADDRESS, or one of this machine)")
+    run.add_argument(
+        "--grace", type=float, default=GRACE, metavar="SECONDS", help=f"for requests under way at SIGTERM ({GRACE:g})"
+    )
+    run.add_argument("--metrics-port", type=int, metavar="N", help="serve Prometheus metrics on loopback; 0 takes any")
     run.add_argument("--journal", type=Path, metavar="DIR", help="the journal (OUT/journal)")
     run.add_argument("--replay", action="store_true", help="answer from the journal alone; fail on a miss")
     check = command("check", _check, "Tell every fault of a recipe or dataset; exit 1 if there is one.")
@@ -107,13 +117,23 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace) -> int:
-    options = job.Options(
+    options = Options(
         recipe=args.pipeline, out=args.out, changes=tuple(args.set), limit=args.limit, runner=args.runner,
-        journal=args.journal, replay=args.replay, workers=args.workers,
+        journal=args.journal, replay=args.replay, workers=args.workers, address=args.address, grace=args.grace,
     )  # fmt: skip
     began = time.monotonic()
-    with Bars() as bars:
-        _, finished = job.run(options, bars.update)
+    with ExitStack() as stack:
+        watchers: list[Watch] = [stack.enter_context(Bars()).update]
+        if args.metrics_port is not None:
+            gauges = stack.enter_context(Gauges(args.metrics_port))
+            print(f"metrics at http://127.0.0.1:{gauges.port}/metrics", file=sys.stderr)
+            watchers.append(gauges.update)
+
+        def watch(status: Status) -> None:
+            for tell in watchers:
+                tell(status)
+
+        _, finished = job.run(options, watch)
     if not finished.new:
         print(f"{finished.path} is finished already and is never rewritten")
         return 0
@@ -137,7 +157,7 @@ def _summary(finished: Finished, seconds: float) -> str:
 
 def _check(args: argparse.Namespace) -> int:
     if args.path.suffix in (".yaml", ".yml"):
-        made = job.prepare(job.Options(recipe=args.path, changes=tuple(args.set)))
+        made = job.prepare(Options(recipe=args.path, changes=tuple(args.set)))
         # A source tells what is wrong with its file when it is first read.
         next(made.plan.items(), None)
         print(f"{args.path}: no fault found")
@@ -176,15 +196,13 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _plan(args: argparse.Namespace) -> int:
-    made = job.prepare(job.Options(recipe=args.pipeline, changes=tuple(args.set), limit=args.limit))
+    made = job.prepare(Options(recipe=args.pipeline, changes=tuple(args.set), limit=args.limit))
     lengths = [len(i.problem.text) for i in islice(made.plan.items(), SAMPLED) if isinstance(i, Episode)]
-    given = made.recipe.source.with_.get("count")
-    limits = [n for n in (given, made.recipe.limit) if isinstance(n, int)]
-    problems = min(limits) if limits else None
+    total = problems(made.recipe)
     characters = sum(lengths) / max(1, len(lengths))
-    print(outline.outline(made.recipe, problems, characters))
+    print(outline.outline(made.recipe, total, characters))
     if args.simulate:
-        print(f"\n{_sizes(args, made.recipe, problems or SAMPLED, characters)}")
+        print(f"\n{_sizes(args, made.recipe, total or SAMPLED, characters)}")
     print(f"\npipeline version {made.pipeline[:12]}")
     return 0
 

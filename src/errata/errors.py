@@ -9,6 +9,7 @@
     +-- StoreError         parts, journal, manifest or dataset cannot be written or trusted
     +-- ExportError        a row cannot be expressed as asked
     +-- MissingExtra       an optional package is needed
+    +-- Terminated         the run was told to end
 
 A message is one line that says what was tried, what exists and what to do. Code of users (stages, verifiers) raises
 plain Python errors; the runner quarantines the episode with the type of the error as its reason.
@@ -53,6 +54,10 @@ class StoreError(ErrataError):
 
 class ExportError(ErrataError):
     """A row that a format or tokenizer cannot express exactly; never exported approximately."""
+
+
+class Terminated(ErrataError):
+    """The run was told by SIGTERM to end, and can be resumed."""
 
 
 class MissingExtra(ErrataError):

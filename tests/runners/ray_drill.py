@@ -14,6 +14,7 @@ import ray
 from errata.errors import ErrataError
 from errata.runners import job
 from errata.runners.local import Progress
+from errata.runners.options import Options
 from errata.runners.ray import connect
 from tests.runners.support import Recipe, Server, told
 
@@ -23,9 +24,7 @@ def ran(
 ) -> dict[str, Any]:
     """What became of one run."""
     try:
-        _, made = job.run(
-            job.Options(recipe=recipe.path, out=out, **options), lambda job, progress, done: watch(progress)
-        )
+        _, made = job.run(Options(recipe=recipe.path, out=out, **options), lambda status: watch(status.progress))
     except ErrataError as error:
         return {"error": type(error).__name__, "said": str(error)}
     progress = told(made.path)

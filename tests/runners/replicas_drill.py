@@ -15,6 +15,7 @@ import ray
 from errata.errors import ErrataError
 from errata.records.types import Episode
 from errata.runners import job
+from errata.runners.options import Options
 from errata.runners.ray import connect
 from errata.store.reader import open_dataset
 from tests.runners.support import Recipe, prepared
@@ -33,7 +34,7 @@ def ran(folder: Path, name: str, *, runner: str = "ray", replicas: int = 2, **op
     recipe.data["engines"] = {"student": spec}
     recipe.write()
     try:
-        _, made = job.run(job.Options(recipe=recipe.path, out=folder / name / "out", runner=runner), lambda *_: None)  # type: ignore[arg-type]
+        _, made = job.run(Options(recipe=recipe.path, out=folder / name / "out", runner=runner), lambda *_: None)  # type: ignore[arg-type]
     except ErrataError as error:
         return {"run": name, "error": type(error).__name__, "said": str(error)}
     data = open_dataset(made.path)

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from errata.runners import job
+from errata.runners.options import Options
 from errata.store.dataset import Finished
 from tests.servers import ChatServer
 
@@ -67,13 +68,13 @@ class Recipe:
 
 def start(recipe: Path, out: Path, *changes: str, **options: Any) -> Finished:
     """Run a recipe in this process."""
-    _, finished = job.run(job.Options(recipe=recipe, out=out, changes=changes, **options), lambda *_: None)
+    _, finished = job.run(Options(recipe=recipe, out=out, changes=changes, **options), lambda *_: None)
     return finished
 
 
 def prepared(recipe: Path, *changes: str) -> job.Job:
     """A run as far as it is named."""
-    return job.prepare(job.Options(recipe=recipe, changes=changes))
+    return job.prepare(Options(recipe=recipe, changes=changes))
 
 
 def environment(**variables: str) -> dict[str, str]:

@@ -20,7 +20,8 @@ from errata.engines.base import Request, Sampling
 from errata.engines.journal import exchange_key
 from errata.records.types import Message
 from errata.runners import job
-made = job.prepare(job.Options(recipe=Path(sys.argv[1]), changes=tuple(sys.argv[2:])))
+from errata.runners.options import Options
+made = job.prepare(Options(recipe=Path(sys.argv[1]), changes=tuple(sys.argv[2:])))
 asked = Request(messages=(Message(role="user", content="q"),), sampling=Sampling(), seed=1)
 keys = {role: exchange_key(identity, asked) for role, identity in made.models.items()}
 print(json.dumps({"version": made.pipeline, "keys": keys, "parts": made.components}))

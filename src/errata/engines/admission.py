@@ -65,7 +65,11 @@ class Admission:
         """A request that entered at `epoch` met an overloaded server: halve the limit, unless that was done since."""
         if epoch == self._epoch:
             self._epoch += 1
-            self.limit = max(1.0, self.limit / 2)
+            self.limit = max(min(1.0, self.most), self.limit / 2)
+
+    def shut(self) -> None:
+        """Let nobody in any more: those who wait go on waiting, those inside finish."""
+        self.most, self.limit = 0, 0.0
 
     def pause(self, seconds: float) -> None:
         """Let nobody in for so long."""

@@ -4,7 +4,7 @@ An engine that cannot answer a request raises `EngineError` (this request is los
 request can succeed). It never returns a partial answer as a whole one: a reply cut by its length limit says so.
 """
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -61,6 +61,17 @@ class Identity(Struct, frozen=True, kw_only=True, gc=False):
     detail: str = ""
     """Digest of the rest: endpoint, tokenizer and chat template, engine arguments, the engine's own code."""
     licence: str = ""
+
+
+class Load(NamedTuple):
+    """What an engine has to do at a moment, for those that have a queue and tell it by an attribute `load`."""
+
+    running: int
+    """Requests that it works on."""
+    waiting: int
+    """Requests that wait for their turn."""
+    room: int
+    """Requests that it works on at once, at most."""
 
 
 class Engine(Protocol):

@@ -291,7 +291,9 @@ class Journaled:
         self.engine, self.journal, self.replay = engine, journal, replay
         self.identity = engine.identity
         self.seen = engine.seen
-        self.hits = self.asked = self.prompt_tokens = self.completion_tokens = 0
+        self.hits = self.asked = self.running = self.prompt_tokens = self.completion_tokens = 0
+        self.draining = False
+        """Whether nothing more shall be asked: what is not in the journal then waits for ever."""
         self._digest = _identity_digest(self.identity)
         journal.introduce(self.identity)
         self._running: dict[str, list[asyncio.Future[Reply | None]]] = {}
@@ -341,13 +343,18 @@ class Journaled:
                     waiting.set_result(reply)
 
     async def _recorded(self, key: str, text: bytes, request: Request) -> Reply:
+        if self.draining:
+            await asyncio.get_running_loop().create_future()
         self.asked += 1
+        self.running += 1
         try:
             reply = await self.engine.generate(request)
+            await self.journal.add(key, text, reply)
         except EngineError as error:
             await self.journal.add(key, text, error)
             raise
-        await self.journal.add(key, text, reply)
+        finally:
+            self.running -= 1
         self.prompt_tokens += reply.prompt_tokens
         self.completion_tokens += reply.completion_tokens
         return reply

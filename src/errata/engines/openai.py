@@ -15,7 +15,7 @@ from yarl import URL
 from errata.engines import chat, retry, server
 from errata.engines.admission import TurnedAway
 from errata.engines.balancer import Balancer
-from errata.engines.base import Identity, Reply, Request
+from errata.engines.base import Identity, Load, Reply, Request
 from errata.engines.chat import GOVERNED, decode_reply, encode_request
 from errata.engines.code import code_digest
 from errata.engines.retry import Fault, back_off, refused, said
@@ -116,6 +116,17 @@ class OpenAI:
     @property
     def seen(self) -> tuple[str, ...]:
         return ()
+
+    @property
+    def load(self) -> Load:
+        """What the servers have to do, as far as this process knows."""
+        gates = [one.gate for one in self.servers]
+        return Load(sum(g.busy for g in gates), sum(g.waiting for g in gates), sum(int(g.limit) for g in gates))
+
+    def drain(self) -> None:
+        """Send nothing more; what was sent goes on."""
+        for one in self.servers:
+            one.gate.shut()
 
     async def generate(self, request: Request) -> Reply:
         """A server's reply. Raises EngineError for this request alone, EngineDown where none can succeed."""

@@ -20,7 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
 from errata.engines import base, pocket_runtime
-from errata.engines.base import Identity, Reply, Request
+from errata.engines.base import Identity, Load, Reply, Request
 from errata.engines.code import code_digest
 from errata.engines.pocket_runtime import Decoder, Row
 from errata.errors import EngineDown, EngineError, RecipeError
@@ -103,6 +103,7 @@ class _Worker:
         self._active: list[_Waiting] = []
         self._wake = threading.Condition()
         self._fault: EngineDown | None = None
+        self._holding = False
         self._thread = threading.Thread(target=self._run, name="pocket", daemon=True)
         self._thread.start()
 
@@ -116,6 +117,15 @@ class _Worker:
                 raise self._fault
             self._queue.append(waiting)
             self._wake.notify()
+
+    def load(self, slots: int) -> Load:
+        with self._wake:
+            return Load(len(self._active), len(self._queue), slots)
+
+    def hold(self) -> None:
+        """Admit nothing more."""
+        with self._wake:
+            self._holding = True
 
     def stop(self) -> None:
         """End the thread; requests not yet answered fail."""
@@ -145,12 +155,12 @@ class _Worker:
     def _admit(self) -> bool:
         """Move requests into free slots; wait while there is nothing to do. False once the engine is stopped."""
         with self._wake:
-            while not (self._queue or self._active or self._fault):
+            while not ((self._queue and not self._holding) or self._active or self._fault):
                 self._wake.wait()
             if self._fault:
                 return False
             chosen: list[_Waiting] = []
-            while self._queue and len(chosen) < self._decoder.free:
+            while self._queue and not self._holding and len(chosen) < self._decoder.free:
                 waiting = self._queue.popleft()
                 if not waiting.reply.cancelled():
                     chosen.append(waiting)
@@ -241,6 +251,16 @@ class Pocket:
             detail=f"code {code}, onnxruntime {onnxruntime.__version__}",
             licence="Apache-2.0",
         )
+
+    @property
+    def load(self) -> Load:
+        """What the decoder has to do."""
+        return self._worker.load(self._slots) if self._worker else Load(0, 0, self._slots)
+
+    def drain(self) -> None:
+        """Begin nothing more; what is being decoded goes on."""
+        if self._worker:
+            self._worker.hold()
 
     async def generate(self, request: Request) -> Reply:
         """Answer one request; raises `EngineError` with code `unsupported` for a schema, `too_long` for a prompt."""

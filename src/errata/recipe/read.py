@@ -17,7 +17,7 @@ from msgspec import structs
 from errata import prompts, registry
 from errata.errors import ErrataError, RecipeError
 from errata.recipe.graph import ancestors, order
-from errata.recipe.spec import EngineSpec, ExportSpec, Recipe, SamplingSpec, StepSpec, Use
+from errata.recipe.spec import EngineSpec, ExportSpec, Price, Recipe, SamplingSpec, StepSpec, Use
 from errata.records.schema import record_schema
 from errata.registry import Component, Kind
 
@@ -50,7 +50,6 @@ def schema() -> dict[str, Any]:
     made = record_schema(Recipe)
     names = {"type": "string", "pattern": f"^{NAME.pattern}$"}
     made["properties"] |= {"name": names, "version": {"type": ["string", "number"]}}
-    made["properties"]["concurrency"] = made["properties"]["part_size"] = {"type": "integer", "minimum": 1}
     made["properties"]["limit"] = {"type": ["integer", "null"], "minimum": 1}
     made["properties"]["exports"]["minItems"] = 1
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "errata recipe", **made}
@@ -184,6 +183,7 @@ def _build(data: dict[str, Any]) -> Recipe:
         if "stop" in sampling:
             sampling["stop"] = tuple(sampling["stop"])
         run = {name: e[name] for name in ("replicas", "gpus", "patience") if name in e}
+        run["price"] = Price(**(e.get("price") or {}))
         engines[role] = EngineSpec(
             **_use(e), **run, system=e.get("system", ""), sampling=SamplingSpec(**sampling),
             schema=dict(e.get("schema") or {}),

@@ -7,6 +7,8 @@ from msgspec import Meta, Struct
 
 from errata.registry import Count
 
+NotNegative = Annotated[float, Meta(ge=0)]
+
 
 class Use(Struct, frozen=True, kw_only=True):
     """A component and its configuration."""
@@ -19,10 +21,21 @@ class Use(Struct, frozen=True, kw_only=True):
 class SamplingSpec(Struct, frozen=True, kw_only=True):
     """How an engine's tokens are drawn."""
 
-    temperature: float = 1.0
-    top_p: float = 1.0
-    max_tokens: int = 512
+    temperature: NotNegative = 1.0
+    top_p: NotNegative = 1.0
+    max_tokens: Count = 512
     stop: tuple[str, ...] = ()
+
+
+class Price(Struct, frozen=True, kw_only=True):
+    """What an engine costs, in any currency; the run adds it up, and no row depends on it."""
+
+    prompt: NotNegative = 0.0
+    """Of a million prompt tokens."""
+    completion: NotNegative = 0.0
+    """Of a million completion tokens."""
+    hour: NotNegative = 0.0
+    """Of an hour of one replica."""
 
 
 class EngineSpec(Use, frozen=True, kw_only=True):
@@ -35,10 +48,12 @@ class EngineSpec(Use, frozen=True, kw_only=True):
     """JSON Schema of every reply, where the prompt brings none."""
     replicas: Count = 1
     """Actors that the Ray runner starts of this engine, and routes between; changes no row."""
-    gpus: Annotated[float, Meta(ge=0)] | None = None
+    gpus: NotNegative | None = None
     """GPUs of each replica; None: as many as its `tensor_parallel`. Changes no row."""
     patience: Annotated[float, Meta(ge=1)] = 900.0
     """Seconds without one finished request after which a replica with work is taken to hang, and started again."""
+    price: Price = Price()
+    """What it costs, for the account of the run. Changes no row."""
 
 
 class StepSpec(Use, frozen=True, kw_only=True):
@@ -75,10 +90,10 @@ class Recipe(Struct, frozen=True, kw_only=True):
     stages: tuple[StepSpec, ...] = ()
     corpus: tuple[Use, ...] = ()
     exports: tuple[ExportSpec, ...]
-    concurrency: int = 2048
+    concurrency: Count = 2048
     """Episodes in flight, on each worker; changes no row. Many, so that all first samples come before what follows from
     them: the end of a run is then short requests' last ones, not whole chains."""
-    part_size: int = 256
+    part_size: Count = 256
     """Problems in a part, the unit of commit; changes no row."""
 
 

@@ -124,7 +124,9 @@ def _use(kind: Kind, use: Use, folder: Path) -> dict[str, Any]:
             with_[name] = _file(given)
     for name in _marked(component, "endpoint"):
         if with_.get(name):
-            with_[name] = {"endpoint": _digest(str(with_[name]).encode())[:16]}
+            # The first of several stands for all, which are the same model: others can be added and taken away.
+            first = with_[name][0] if isinstance(with_[name], (list, tuple)) else with_[name]
+            with_[name] = {"endpoint": _digest(str(first).encode())[:16]}
     return {"use": use.use, "version": component.version, "with": with_}
 
 

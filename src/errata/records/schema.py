@@ -51,7 +51,7 @@ def type_schema(hint: Any) -> dict[str, Any]:
 
 def record_schema(record: Any) -> dict[str, Any]:
     """JSON Schema of a frozen Struct; unknown keys are refused."""
-    hints = typing.get_type_hints(record)
+    hints = typing.get_type_hints(record, include_extras=True)
     fields = structs.fields(record)
     return {
         "type": "object",

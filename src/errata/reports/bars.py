@@ -1,56 +1,45 @@
 """Progress bars on a terminal; silence elsewhere."""
 
 import sys
-import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 from tqdm import tqdm
 
 
-class Progress(Protocol):
-    """What a runner tells."""
-
-    parts: int
-    episodes: int
-    rows: int
-    requests: int
-    reused: int
-    completion_tokens: int
-
-
 class Bars:
-    """Bars for parts, requests and accepted rows, with tokens per second."""
+    """Bars for parts, requests and accepted rows, with speed, queue, utilisation, cost and time left."""
 
     def __init__(self) -> None:
         self._quiet = not sys.stderr.isatty()
         self._bars: Mapping[str, Any] = {}
-        self._began = time.monotonic()
 
     def __enter__(self) -> "Bars":
         return self
 
-    def update(self, job: Any, progress: Progress, done: int) -> None:
-        """Show the progress of `job`, which began with `done` parts."""
+    def update(self, status: Any) -> None:
+        """Show a runner's status."""
         if self._quiet:
             return
         if not self._bars:
-            count, size = job.recipe.source.with_.get("count"), job.recipe.part_size
-            limits = [n for n in (count, job.recipe.limit) if isinstance(n, int)]
-            total = -(-min(limits) // size) if limits else None
+            plain = "{desc}: {n_fmt} {unit}{postfix}"
             self._bars = {
-                "parts": tqdm(total=total, unit="part", desc="parts", position=0),
-                "requests": tqdm(unit="req", desc="requests", position=1),
-                "rows": tqdm(unit="row", desc="accepted rows", position=2),
+                "parts": tqdm(total=status.parts, unit="parts", desc="parts", position=0),
+                "requests": tqdm(unit="answered", desc="requests", position=1, bar_format=plain),
+                "rows": tqdm(unit="rows", desc="accepted", position=2, bar_format=plain),
             }
-        values = {"parts": done + progress.parts, "requests": progress.requests, "rows": progress.rows}
+        progress = status.progress
+        under_way = progress.running + progress.waiting
+        values = {
+            "parts": status.parts_done,
+            "requests": max(0, progress.requests - under_way) + progress.reused,
+            "rows": progress.rows,
+        }
         for name, bar in self._bars.items():
             bar.n = values[name]
-        speed = progress.completion_tokens / max(0.001, time.monotonic() - self._began)
-        self._bars["requests"].set_postfix_str(
-            f"{speed:,.0f} tokens/s, {progress.reused:,} from the journal", refresh=False
-        )
+        self._bars["requests"].set_postfix_str(", ".join(_requests(status)), refresh=False)
+        self._bars["rows"].set_postfix_str(", ".join(_end(status)), refresh=False)
         for bar in self._bars.values():
             bar.refresh()
 
@@ -59,3 +48,27 @@ class Bars:
     ) -> None:
         for bar in self._bars.values():
             bar.close()
+
+
+def _requests(status: Any) -> list[str]:
+    progress, rates = status.progress, status.rates
+    told = [f"{rates.tokens_per_second:,.0f} tokens/s", f"{progress.running:,} running, {progress.waiting:,} waiting"]
+    if rates.utilisation is not None:
+        told.append(f"{rates.utilisation:.0%} of slots in use")
+    return [*told, f"{progress.reused:,} from the journal"] if progress.reused else told
+
+
+def _end(status: Any) -> list[str]:
+    told = [f"{status.progress.episodes:,} episodes ended"]
+    if status.progress.cost:
+        told.append(f"cost {status.progress.cost:,.2f}")
+    if status.rates.eta is not None:
+        told.append(f"about {clock(status.rates.eta)} left")
+    return told
+
+
+def clock(seconds: float) -> str:
+    """A span of time as people write it, e.g. 1:02:03 or 4:05."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

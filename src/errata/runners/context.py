@@ -41,13 +41,15 @@ class Tools:
         return self._prompts[name]
 
 
-@dataclass(frozen=True)
+@dataclass
 class StepContext:
     """The context of one step; see errata.stages.base.Context."""
 
     stage: str
     run_seed: int
     tools: Tools
+    requests: int = 0
+    """Replies that the step wanted, from the journal or an engine."""
 
     async def ask(
         self,
@@ -66,6 +68,7 @@ class StepContext:
             messages = (Message(role="system", content=spec.system), *messages)
         drawn = replace(plan.sampling[role], **sampling) if sampling else plan.sampling[role]
         wanted = schema or (canonical(dict(spec.schema)) if spec.schema else "")
+        self.requests += 1
         request = Request(messages=tuple(messages), sampling=drawn, seed=seed, schema=wanted)
         key, reply = await engine.generate(request)
         if reply.finish == "filter":

@@ -22,7 +22,7 @@ class Passage:
     fate: Fate
     code: str
     made: Mapping[str, int]
-    """Records made, and artefacts dropped as `dropped`."""
+    """Replies wanted of engines as `requests`, records made, and artefacts dropped as `dropped`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,11 @@ async def run_episode(plan: Plan, tools: Tools, start: Episode) -> Ended:
         if given is None:
             out[name] = None
             return
-        additions, whole = await _run(plan, tools, name, given)
+        additions, whole, requests = await _run(plan, tools, name, given)
         drops.extend(additions.drops)
         end = next((d for d in additions.drops if d.target == start.id), None)
-        made = {k: n for k in KINDS if (n := len(getattr(additions, k)))}
+        made = {"requests": requests} if requests else {}
+        made |= {k: n for k in KINDS if (n := len(getattr(additions, k)))}
         if lost := sum(d.target != start.id for d in additions.drops):
             made["dropped"] = lost
         passages.append(Passage(name, end.kind if end else "out", end.code if end else "", made))
@@ -103,19 +104,23 @@ def _merged(views: list[Episode | None], start: Episode) -> Episode | None:
     return whole
 
 
-async def _run(plan: Plan, tools: Tools, name: str, episode: Episode) -> tuple[Additions, Episode]:
-    """One stage, and the episode after it. Its fault quarantines the episode; what stops the run goes on upwards."""
+async def _run(plan: Plan, tools: Tools, name: str, episode: Episode) -> tuple[Additions, Episode, int]:
+    """One stage, the episode after it, and the replies that it wanted.
+
+    Its fault quarantines the episode; what stops the run goes on upwards.
+    """
     component, options = plan.stages[name]
     context = StepContext(name, plan.recipe.seed, tools)
     try:
         additions = _checked(await component.make(episode, context, **options), name)
-        return additions, episode.add(additions)
+        return additions, episode.add(additions), context.requests
     except Exception as error:  # a fault in a stage costs its episode, with the reason, and not the run
         known = ours(error)
         if known is not None and not isinstance(known, EngineError):
             raise known from error
         code = known.code if known else f"error_{type(error).__name__}"
-        return Additions(drops=(lost(episode, name, code, str(known or error), episode.id),)), episode
+        lost_here = lost(episode, name, code, str(known or error), episode.id)
+        return Additions(drops=(lost_here,)), episode, context.requests
 
 
 def _checked(additions: Any, name: str) -> Additions:

@@ -1,18 +1,16 @@
 """A run from recipe to dataset version: what to do, what is done already, the rest, the corpus, the version."""
 
 import asyncio
-import platform
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import uvloop
 from msgspec import structs
 
-from errata import __version__, registry
+from errata import registry
 from errata.corpus.base import Narrow
 from errata.engines.base import Identity
 from errata.engines.journal import Journal
@@ -20,12 +18,16 @@ from errata.errors import MissingExtra, SourceError, StoreError
 from errata.recipe import read, version
 from errata.recipe.spec import Recipe, Use
 from errata.records.types import Drop, Episode
+from errata.reports import outline
 from errata.reports.card import card
 from errata.reports.metrics import summarise
+from errata.runners.account import Account, Watch
 from errata.runners.episode import leaves, ours
-from errata.runners.local import Progress, run_local
+from errata.runners.local import run_local
+from errata.runners.options import Options
 from errata.runners.part import Count, add_funnels, add_metrics
 from errata.runners.plan import Plan
+from errata.runners.progress import Progress
 from errata.store import dataset
 from errata.store.files import Files
 from errata.store.lock import exclusive
@@ -33,21 +35,6 @@ from errata.store.manifest import check_name, point_latest
 from errata.store.parts import Parts
 
 DETERMINISM = "R0: replayed from its journal, bit for bit; R2: resampled, the same statistics"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What the command line asks for."""
-
-    recipe: Path
-    out: Path = Path("out")
-    changes: tuple[str, ...] = ()
-    limit: int | None = None
-    runner: Literal["local", "ray"] = "local"
-    journal: Path | None = None
-    replay: bool = False
-    workers: int = 2
-    """Workers of the Ray runner."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +86,8 @@ def located(kind: registry.Kind, use: Use, folder: Path) -> Use:
     return structs.replace(use, with_=with_)
 
 
-def run(options: Options, watch: Callable[[Job, Progress, int], None]) -> tuple[Job, dataset.Finished]:
-    """Run a recipe to a dataset version; `watch` is told of progress and of the parts already done."""
+def run(options: Options, watch: Watch) -> tuple[Job, dataset.Finished]:
+    """Run a recipe to a dataset version; `watch` is told how it gets on."""
     job = prepare(options)
     folder = options.out / job.recipe.name
     found = dataset.published(options.out, job.recipe.name, job.version)
@@ -117,9 +104,8 @@ def run(options: Options, watch: Callable[[Job, Progress, int], None]) -> tuple[
         return job, found
 
 
-def _make(job: Job, watch: Callable[[Job, Progress, int], None]) -> dataset.Finished:
+def _make(job: Job, watch: Watch) -> dataset.Finished:
     options = job.options
-    began = time.time()
     parts = Parts(job.work, job.plan.types)
     done = parts.done()
     journal = Journal(job.journal)
@@ -128,7 +114,8 @@ def _make(job: Job, watch: Callable[[Job, Progress, int], None]) -> dataset.Fini
             f"--replay needs the journal of an earlier run, and {job.journal} holds no exchange; name it by --journal"
         )
     seen: set[int] = set()
-    last = Progress()
+    calls = sum(a.requests for a in outline.asks(job.recipe, 0.0))
+    account = Account(job.recipe, job.version, job.work / "run.json", done=len(done.parts), calls=calls, watch=watch)
 
     def todo() -> Iterator[tuple[int, list[Episode | Drop]]]:
         for index, items in job.plan.parts():
@@ -136,12 +123,11 @@ def _make(job: Job, watch: Callable[[Job, Progress, int], None]) -> dataset.Fini
             if index not in done.parts:
                 yield index, items
 
-    def note(progress: Progress) -> None:
-        nonlocal last
-        last = progress
-        watch(job, progress, len(done.parts))
-
-    engines = _execute(job, parts, journal, todo(), note)
+    try:
+        engines = _execute(job, parts, journal, todo(), account.note)
+    except BaseException as error:
+        account.write(f"{type(error).__name__}: {error}")
+        raise
     stored = parts.done()
     missing = seen - stored.parts.keys()
     if missing:
@@ -150,19 +136,9 @@ def _make(job: Job, watch: Callable[[Job, Progress, int], None]) -> dataset.Fini
         raise SourceError("the source gave no problem: check its path, limit and count")
     indices = sorted(seen)
     counts = [stored.parts[i].counts for i in indices]
-    run_facts = {
-        "errata": __version__,
-        "host": platform.node(),
-        "system": platform.platform(),
-        "runner": options.runner,
-        "started": began,
-        "seconds": time.time() - began,
-        "progress": asdict(last),
-        "engines": engines,
-        "parts_reused": len(done.parts),
-        "parts_damaged": done.damaged,
-        "journal_corrupted": journal.corrupted,
-    }
+    run_facts = account.close(
+        runner=options.runner, engines=engines, parts_damaged=done.damaged, journal_corrupted=journal.corrupted
+    )
     finished = _finish(job, parts, indices, counts, run_facts)
     _clear(job)
     return finished
@@ -188,11 +164,9 @@ def _execute(
                 from errata.runners.ray import run_ray
             except ModuleNotFoundError as error:
                 raise MissingExtra("ray", "ray", "--runner ray") from error
-            return run_ray(
-                job.plan, parts, job.journal, todo, replay=options.replay, workers=options.workers, watch=note
-            )
+            return run_ray(job.plan, parts, job.journal, todo, options, note)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:  # a tenth less CPU time than asyncio's own
-            return loop.run(run_local(job.plan, parts, journal, todo, replay=options.replay, watch=note))
+            return loop.run(run_local(job.plan, parts, journal, todo, options, note))
     except BaseExceptionGroup as group:
         raise ours(group) or next(leaves(group)) from group
 

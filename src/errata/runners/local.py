@@ -4,31 +4,22 @@ import asyncio
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
+from errata.engines.base import Load
 from errata.engines.journal import Journal, Journaled
 from errata.records.types import Drop, Episode
 from errata.runners.context import Tools
+from errata.runners.drain import drained
 from errata.runners.episode import Ended, run_episode
+from errata.runners.options import Options
 from errata.runners.part import finish_part
 from errata.runners.plan import Plan
+from errata.runners.progress import Progress
 from errata.store.parts import Parts
 from errata.verifiers.pool import Pool
 
-
-@dataclass
-class Progress:
-    """What a run has done so far; the driver's bars read it."""
-
-    parts: int = 0
-    episodes: int = 0
-    rows: int = 0
-    requests: int = 0
-    reused: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    corrupted: int = 0
+MILLION = 1_000_000
 
 
 class Worker:
@@ -69,6 +60,7 @@ class Worker:
         try:
             ended = await run_episode(self.plan, self._tools, episode)
             self.progress.episodes += 1
+            self.progress.calls += sum(p.made.get("requests", 0) for p in ended.passages)
             return ended
         finally:
             self._room.release()
@@ -84,14 +76,33 @@ class Worker:
     def look(self) -> Progress:
         """The progress, with what the engines count."""
         p = self.progress
-        shared = {id(e): e for e in self.engines.values()}.values()
-        p.requests, p.reused = sum(e.asked for e in shared), sum(e.hits for e in shared)
-        p.prompt_tokens, p.completion_tokens = (
-            sum(e.prompt_tokens for e in shared),
-            sum(e.completion_tokens for e in shared),
-        )
-        p.corrupted = next(iter(shared)).journal.corrupted if shared else 0
+        roles = {id(e): role for role, e in reversed(self.engines.items())}
+        engines = self._distinct()
+        p.requests, p.reused = sum(e.asked for e in engines), sum(e.hits for e in engines)
+        p.prompt_tokens = sum(e.prompt_tokens for e in engines)
+        p.completion_tokens = sum(e.completion_tokens for e in engines)
+        p.corrupted = engines[0].journal.corrupted if engines else 0
+        loads = [getattr(e.engine, "load", None) or Load(e.running, 0, 0) for e in engines]
+        p.running, p.waiting, p.room = (sum(each) for each in zip(Load(0, 0, 0), *loads, strict=True))
+        prices = [(e, self.plan.recipe.engines[roles[id(e)]].price) for e in engines]
+        p.cost = sum(e.prompt_tokens * c.prompt + e.completion_tokens * c.completion for e, c in prices) / MILLION
         return p
+
+    def _distinct(self) -> list[Journaled]:
+        """Each engine once, whatever roles it plays."""
+        return list({id(e): e for e in self.engines.values()}.values())
+
+    async def drain(self) -> None:
+        """Ask no engine anything more."""
+        for engine in self._distinct():
+            engine.draining = True
+            getattr(engine.engine, "drain", bool)()
+
+    async def busy(self) -> int:
+        """Requests that engines work on or whose replies are on their way to the journal."""
+        waiting = sum(load.waiting for e in self._distinct() if (load := getattr(e.engine, "load", None)))
+        under_way: int = sum(e.running for e in self._distinct()) - waiting
+        return max(0, under_way)
 
     async def close(self) -> None:
         await self._pool.close()
@@ -120,11 +131,11 @@ def journaled(plan: Plan, journal: Journal, *, replay: bool) -> dict[str, Journa
 
 
 async def run_local(
-    plan: Plan, parts: Parts, journal: Journal, todo: Iterator[tuple[int, list[Episode | Drop]]], *, replay: bool,
+    plan: Plan, parts: Parts, journal: Journal, todo: Iterator[tuple[int, list[Episode | Drop]]], options: Options,
     watch: Callable[[Progress], None],
 ) -> dict[str, Any]:  # fmt: skip
     """Run parts in this process; returns what `run.json` says of the engines."""
-    engines = journaled(plan, journal, replay=replay)
+    engines = journaled(plan, journal, replay=options.replay)
     worker = Worker(plan, engines, parts)
 
     async def report() -> None:
@@ -135,7 +146,7 @@ async def run_local(
     reporter = asyncio.create_task(report())
     try:
         with few_collections():
-            await worker.run(todo)
+            await drained(worker.run(todo), worker, options.grace)
     finally:
         reporter.cancel()
         watch(worker.look())

@@ -13,30 +13,41 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import ray
 
 from errata import registry
+from errata.engines.base import Load
 from errata.engines.journal import Journal, Journaled
 from errata.errors import EngineDown
 from errata.recipe.spec import Recipe
 from errata.records.arrow import from_table, to_table
 from errata.records.ids import canonical
 from errata.records.types import Drop, Episode
+from errata.runners.drain import drained
 from errata.runners.episode import ours
-from errata.runners.local import SELDOM, Progress, Worker
+from errata.runners.local import SELDOM, Worker
+from errata.runners.options import Options
 from errata.runners.plan import Plan
+from errata.runners.progress import Progress
 from errata.runners.ray_engines import RemoteEngine, Told, first_line, guard, host, raise_told, tell
 from errata.store.parts import Parts
 
+SOON = 2.0
+"""Seconds in which an actor says how it gets on, or is left out of the account."""
 PARTS_IN_FLIGHT = 2
 """Parts that a worker holds at least, so that the end of one does not leave its engine idle."""
+CLOSING_SECONDS = 30.0
+"""In which actors may close what they hold; then they are ended."""
 RETRIES = 3
 """Times that a part may lose its worker before the run stops."""
+
+
+Answer = TypeVar("Answer")
 
 
 class WorkerHost:
@@ -72,6 +83,14 @@ class WorkerHost:
         """What the worker has done so far."""
         return self.worker.look()
 
+    async def drain(self) -> None:
+        """Ask no engine anything more."""
+        await self.worker.drain()
+
+    async def busy(self) -> int:
+        """Requests that have been asked for and are not in the journal yet."""
+        return await self.worker.busy()
+
     async def close(self) -> None:
         await self.worker.close()
         await self.journal.close()
@@ -92,16 +111,16 @@ def unpack(data: bytes, record: type) -> list[Any]:
 
 
 def run_ray(
-    plan: Plan, parts: Parts, journal: Path, todo: Iterator[tuple[int, list[Episode | Drop]]], *,
-    replay: bool, workers: int, watch: Callable[[Progress], None], address: str | None = None,
+    plan: Plan, parts: Parts, journal: Path, todo: Iterator[tuple[int, list[Episode | Drop]]], options: Options,
+    watch: Callable[[Progress], None],
 ) -> dict[str, Any]:  # fmt: skip
     """Run parts on Ray actors; returns what `run.json` says of the engines."""
     started = not ray.is_initialized()
     if started:
-        connect(address)
+        connect(options.address)
     try:
-        driver = _Driver(plan, parts, journal, replay=replay, workers=workers)
-        return asyncio.run(driver.run(todo, watch))
+        driver = _Driver(plan, parts, journal, replay=options.replay, workers=options.workers)
+        return asyncio.run(driver.run(todo, watch, options.grace))
     finally:
         if started:
             ray.shutdown()
@@ -169,12 +188,26 @@ class _Driver:
                 self.engines[name] = host(name, spec.use, spec.with_, folder, gpus=gpus if has_gpus else 0)
 
     async def run(
-        self, todo: Iterator[tuple[int, list[Episode | Drop]]], watch: Callable[[Progress], None]
+        self, todo: Iterator[tuple[int, list[Episode | Drop]]], watch: Callable[[Progress], None], grace: float
     ) -> dict[str, Any]:
-        waiting: dict[asyncio.Task[None], int] = {}
-        most = max(PARTS_IN_FLIGHT, -(-self.plan.recipe.concurrency // self.plan.recipe.part_size))
+        """Run all parts; returns what `run.json` says of the engines."""
         watching = [asyncio.create_task(self._report(watch))]
         watching += [asyncio.create_task(guard(a, self.patience[n])) for n, a in self.engines.items()]
+        try:
+            await drained(self._parts(todo), self, grace)
+            watch(await self._look())
+            return {role: await self._stats(names) for role, names in self.names.items()}
+        finally:
+            for task in watching:
+                task.cancel()
+            closing = (a.close.remote() for a in (*self.workers, *self.engines.values()))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.gather(*closing, return_exceptions=True), CLOSING_SECONDS)
+
+    async def _parts(self, todo: Iterator[tuple[int, list[Episode | Drop]]]) -> None:
+        """Hand out the parts, each to a worker that holds few."""
+        waiting: dict[asyncio.Task[None], int] = {}
+        most = max(PARTS_IN_FLIGHT, -(-self.plan.recipe.concurrency // self.plan.recipe.part_size))
         try:
             for number, (index, items) in enumerate(todo):
                 while len(waiting) >= most * len(self.workers):
@@ -184,18 +217,36 @@ class _Driver:
                 waiting[asyncio.create_task(self._part(worker, index, items))] = worker
             while waiting:
                 await self._one(waiting)
-            watch(await self._look())
-            stats = {role: await self._stats(names) for role, names in self.names.items()}
-            await asyncio.gather(*(a.close.remote() for a in (*self.workers, *self.engines.values())))
-            return stats
         finally:
-            for task in (*watching, *waiting):
+            for task in waiting:
                 task.cancel()
+
+    async def drain(self) -> None:
+        """Ask no engine anything more."""
+        actors = (*self.workers, *self.engines.values())
+        await asyncio.gather(*(a.drain.remote() for a in actors), return_exceptions=True)
+
+    async def busy(self) -> int:
+        """Requests that engines work on or whose replies are on their way to the journal."""
+        under_way = await self._answers([w.busy.remote() for w in self.workers], int)
+        return max(0, sum(under_way) - sum(load.waiting for load in await self._loads()))
+
+    async def _loads(self) -> list[Load]:
+        return await self._answers([e.load.remote() for e in self.engines.values()], Load)
+
+    async def _answers(self, asked: list[Any], kind: type[Answer]) -> list[Answer]:
+        """What actors say that can say it soon: some may be starting, hang or be dead."""
+
+        async def one(answer: Any) -> Any:
+            return await asyncio.wait_for(answer, SOON)
+
+        found = await asyncio.gather(*map(one, asked), return_exceptions=True)
+        return [f for f in found if isinstance(f, kind)]
 
     async def _stats(self, names: list[str]) -> dict[str, Any]:
         """What the replicas count of themselves, added up."""
         total: Counter[str] = Counter()
-        for found in await asyncio.gather(*(self.engines[n].stats.remote() for n in names)):
+        for found in await self._answers([self.engines[n].stats.remote() for n in names], dict):
             total.update(found)
         return dict(total)
 
@@ -219,11 +270,9 @@ class _Driver:
             raise_told(told)
 
     async def _look(self) -> Progress:
-        total = Progress()
-        for found in await asyncio.gather(*(w.look.remote() for w in self.workers), return_exceptions=True):
-            if isinstance(found, Progress):
-                for name, value in asdict(found).items():
-                    setattr(total, name, getattr(total, name) + value)
+        total = sum(await self._answers([w.look.remote() for w in self.workers], Progress), Progress())
+        loads = await self._loads()
+        total.running, total.waiting, total.room = (sum(each) for each in zip(Load(0, 0, 0), *loads, strict=True))
         return total
 
     async def _report(self, watch: Callable[[Progress], None]) -> None:

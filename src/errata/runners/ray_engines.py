@@ -18,7 +18,7 @@ import ray
 from ray.exceptions import ActorDiedError, RayActorError
 
 from errata import registry
-from errata.engines.base import Engine, Identity, Reply, Request
+from errata.engines.base import Engine, Identity, Load, Reply, Request
 from errata.engines.router import Router
 from errata.errors import EngineDown, EngineError, ErrataError, StoreError
 
@@ -89,6 +89,14 @@ class EngineHost:
         """Whether the replica lives and gets on."""
         return Pulse(self._running, self._finished)
 
+    async def load(self) -> Load:
+        """What the engine has to do."""
+        return getattr(self.engine, "load", None) or Load(self._running, 0, 0)
+
+    async def drain(self) -> None:
+        """Let the engine begin nothing more."""
+        getattr(self.engine, "drain", bool)()
+
     async def stats(self) -> dict[str, Any]:
         """What the engine counts of itself."""
         return dict(getattr(self.engine, "stats", {}))
@@ -143,6 +151,11 @@ class RemoteEngine:
                 self._deaths = 0
                 return answer
         raise EngineError("engine_death", f"{DEATHS} times the engine {self.identity.model} died with this request")
+
+    @property
+    def load(self) -> Load:
+        """Nothing: the driver asks the replicas, which several workers share."""
+        return Load(0, 0, 0)
 
     async def close(self) -> None:
         """The driver closes the actors."""
