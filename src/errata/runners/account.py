@@ -73,6 +73,7 @@ class Account:
             "parts_reused": done,
         }  # fmt: skip
         self._look(Progress())
+        self.write("going on")
 
     def note(self, progress: Progress) -> None:
         """Tell who watches, and now and then the work folder."""

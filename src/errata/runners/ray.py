@@ -10,6 +10,7 @@ import asyncio
 import gc
 import logging
 import os
+import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,11 +20,12 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 import ray
+from ray.exceptions import ActorDiedError, RayActorError
 
 from errata import registry
 from errata.engines.base import Load
 from errata.engines.journal import Journal, Journaled
-from errata.errors import EngineDown
+from errata.errors import EngineDown, StoreError
 from errata.recipe.spec import Recipe
 from errata.records.arrow import from_table, to_table
 from errata.records.ids import canonical
@@ -58,6 +60,7 @@ class WorkerHost:
     ) -> None:
         """`engines` names the replicas of each role: a handle would not outlast a restart."""
         gc.set_threshold(*SELDOM)
+        self._blind = "" if Path(work).is_dir() else work
         plan = Plan(recipe, Path(folder))
         self.journal = Journal(Path(journal))
         made: dict[int, Journaled] = {}
@@ -70,6 +73,9 @@ class WorkerHost:
 
     async def part(self, index: int, episodes: bytes, drops: bytes) -> Told | None:
         """Run and commit a part; one that was lost with its worker finds its replies in the journal."""
+        if self._blind:
+            node = platform.node()
+            return tell(StoreError(f"node {node} sees no {self._blind}: --out must lie where all nodes see it"))
         try:
             await self.worker.part(index, [*unpack(episodes, Episode), *unpack(drops, Drop)])
         except Exception as error:
@@ -165,7 +171,7 @@ class _Driver:
         worker = ray.remote(WorkerHost)
         self.workers: list[Any] = [
             worker.options(
-                name=f"{self._run}-worker-{i}", num_cpus=0, max_restarts=-1, max_task_retries=RETRIES,
+                name=f"{self._run}-worker-{i}", num_cpus=0, max_restarts=-1, max_task_retries=0,
                 max_concurrency=64, scheduling_strategy="SPREAD",
             ).remote(plan.recipe, *folders, self.names, replay)
             for i in range(workers)
@@ -259,15 +265,30 @@ class _Driver:
     async def _part(self, worker: int, index: int, items: list[Episode | Drop]) -> None:
         episodes = pack([i for i in items if isinstance(i, Episode)], Episode)
         drops = pack([i for i in items if isinstance(i, Drop)], Drop)
-        try:
-            told = await self.workers[worker].part.remote(index, episodes, drops)
-        except ray.exceptions.RayActorError as error:
-            raise EngineDown(
-                f"part {index} lost its worker {RETRIES + 1} times ({first_line(error)}): see Ray's logs, mend the "
-                "cause and run the same command again"
-            ) from error
+        for left in reversed(range(RETRIES + 1)):
+            try:
+                told = await self.workers[worker].part.remote(index, episodes, drops)
+                break
+            except RayActorError as error:
+                if not left:
+                    raise EngineDown(
+                        f"part {index} lost its worker {RETRIES + 1} times ({first_line(error)}): see Ray's logs, mend "
+                        "the cause and run the same command again"
+                    ) from error
+                await self._back(worker)
         if told is not None:
             raise_told(told)
+
+    async def _back(self, worker: int) -> None:
+        """Wait until Ray has started a worker again, on another node if its own is gone."""
+        while True:
+            try:
+                await self.workers[worker].look.remote()
+                return
+            except ActorDiedError:
+                return  # for good, as asking it once more will tell
+            except RayActorError:
+                await asyncio.sleep(1.0)
 
     async def _look(self) -> Progress:
         total = sum(await self._answers([w.look.remote() for w in self.workers], Progress), Progress())
