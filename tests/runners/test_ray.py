@@ -40,6 +40,8 @@ def test_a_replay_on_ray_asks_no_engine(runs: dict[str, dict[str, Any]]) -> None
 def test_actors_that_die_change_nothing(runs: dict[str, dict[str, Any]], actors: str, killed: int) -> None:
     found, whole = runs[f"killed {actors}"], runs["served"]
     assert found["killed"] == killed
+    # The account goes on from what the dead had told; the driver asks once a second.
+    assert found["requests"] >= whole["requests"] * 0.7
     assert (found["hash"], found["version"]) == (whole["hash"], whole["version"])
     # What was under way is asked again: the engine takes 4 at a time, and a reply may not be on disk yet.
     assert whole["asked"] <= found["asked"] <= whole["asked"] * 1.5

@@ -169,6 +169,9 @@ class _Driver:
             self._host_engines()
         folders = (str(plan.folder), str(parts.folder.resolve()), str(journal.resolve()))
         worker = ray.remote(WorkerHost)
+        self._seen = [Progress()] * workers
+        self._lost = Progress()
+        """What workers had done that were lost."""
         self.workers: list[Any] = [
             worker.options(
                 name=f"{self._run}-worker-{i}", num_cpus=0, max_restarts=-1, max_task_retries=0,
@@ -201,6 +204,7 @@ class _Driver:
         watching += [asyncio.create_task(guard(a, self.patience[n])) for n, a in self.engines.items()]
         try:
             await drained(self._parts(todo), self, grace)
+            watching[0].cancel()  # of two looks at once the older may end last
             watch(await self._look())
             return {role: await self._stats(names) for role, names in self.names.items()}
         finally:
@@ -291,7 +295,14 @@ class _Driver:
                 await asyncio.sleep(1.0)
 
     async def _look(self) -> Progress:
-        total = sum(await self._answers([w.look.remote() for w in self.workers], Progress), Progress())
+        async def one(worker: int, asked: Any) -> None:
+            for now in await self._answers([asked], Progress):
+                if now.requests < (before := self._seen[worker]).requests:
+                    self._lost += before  # it was started again, and counts anew
+                self._seen[worker] = now
+
+        await asyncio.gather(*(one(i, w.look.remote()) for i, w in enumerate(self.workers)))
+        total = sum(self._seen, self._lost)
         loads = await self._loads()
         total.running, total.waiting, total.room = (sum(each) for each in zip(Load(0, 0, 0), *loads, strict=True))
         return total
