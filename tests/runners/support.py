@@ -94,6 +94,17 @@ def errata(*arguments: Any, strict: bool = True, **options: Any) -> subprocess.C
     return subprocess.run(command(*arguments, strict=strict), capture_output=True, text=True, **options)
 
 
+def drilled(name: str, folder: Path) -> dict[str, dict[str, Any]]:
+    """What a drill, in a process of its own, tells of each of its runs, by the runs' names."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"tests.runners.{name}", str(folder)],
+        capture_output=True, text=True, env=environment(RAY_DEDUP_LOGS="0"), cwd=ROOT, timeout=900, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return {found.pop("run"): found for found in told}
+
+
 def parquet(version: Path) -> dict[str, bytes]:
     """Every Parquet file of a version."""
     return {p.relative_to(version).as_posix(): p.read_bytes() for p in sorted(version.glob("data/*/*.parquet"))}

@@ -1,13 +1,10 @@
 """A Ray cluster that is there already: nodes may go and come, SIGTERM drains, and the rows stay the same."""
 
-import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
-from tests.runners.support import ROOT, environment
+from tests.runners.support import drilled
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.usefixtures("one_ray")
@@ -18,13 +15,7 @@ Runs = dict[str, dict[str, Any]]
 @pytest.fixture(scope="module")
 def runs(one_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """What became of each run of the drill."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.runners.cluster_drill", str(tmp_path_factory.mktemp("cluster"))],
-        capture_output=True, text=True, env=environment(RAY_DEDUP_LOGS="0"), cwd=ROOT, timeout=900,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    return {found.pop("run"): found for found in told}
+    return drilled("cluster_drill", tmp_path_factory.mktemp("cluster"))
 
 
 def test_a_node_that_dies_costs_no_row(runs: Runs) -> None:

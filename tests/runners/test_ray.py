@@ -1,14 +1,11 @@
 """The Ray runner: the rows of the local one, with any number of workers, whichever of its processes die."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.runners.support import ROOT, Recipe, environment, errata, one_line, parquet, start
+from tests.runners.support import Recipe, drilled, errata, one_line, parquet, start
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.usefixtures("one_ray")
@@ -17,13 +14,7 @@ pytestmark = pytest.mark.usefixtures("one_ray")
 @pytest.fixture(scope="module")
 def runs(one_ray: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """What became of each run of the drill, which has one Ray for all of them."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.runners.ray_drill", str(tmp_path_factory.mktemp("ray"))],
-        capture_output=True, text=True, env=environment(RAY_DEDUP_LOGS="0"), cwd=ROOT, timeout=900,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    return {found.pop("run"): found for found in told}
+    return drilled("ray_drill", tmp_path_factory.mktemp("ray"))
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])

@@ -1,13 +1,10 @@
 """Replicas of an engine on Ray: asked side by side, started again when they die or hang, and not stopped by poison."""
 
-import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
-from tests.runners.support import ROOT, environment
+from tests.runners.support import drilled
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.usefixtures("one_ray")
@@ -19,13 +16,7 @@ SAMPLES = 3
 @pytest.fixture(scope="module")
 def runs(one_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """What became of each run of the drill."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.runners.replicas_drill", str(tmp_path_factory.mktemp("replicas"))],
-        capture_output=True, text=True, env=environment(RAY_DEDUP_LOGS="0"), cwd=ROOT, timeout=900,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    return {found.pop("run"): found for found in told}
+    return drilled("replicas_drill", tmp_path_factory.mktemp("replicas"))
 
 
 def test_replicas_share_the_work_and_change_no_row(runs: Runs) -> None:
