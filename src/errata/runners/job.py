@@ -17,6 +17,7 @@ from errata.corpus.base import Narrow
 from errata.engines.base import Identity
 from errata.engines.journal import Journal
 from errata.errors import MissingExtra, SourceError, StoreError
+from errata.objects import Location
 from errata.recipe import read, version
 from errata.recipe.spec import Recipe, Use
 from errata.records.types import Drop, Episode
@@ -40,11 +41,11 @@ class Options:
     """What the command line asks for."""
 
     recipe: Path
-    out: Path = Path("out")
+    out: Location = Path("out")
     changes: tuple[str, ...] = ()
     limit: int | None = None
     runner: Literal["local", "ray"] = "local"
-    journal: Path | None = None
+    journal: Location | None = None
     replay: bool = False
     workers: int = 2
     """Workers of the Ray runner."""
@@ -63,11 +64,11 @@ class Job:
     version: str
 
     @property
-    def journal(self) -> Path:
+    def journal(self) -> Location:
         return self.options.journal or self.options.out / "journal"
 
     @property
-    def work(self) -> Path:
+    def work(self) -> Location:
         """Where parts are committed until the version is whole; parts of another size are other parts."""
         return self.options.out / self.recipe.name / f".work-{self.version}-{self.recipe.part_size}"
 
