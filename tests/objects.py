@@ -1,6 +1,6 @@
 """A real S3 server on loopback, as slow, as faulty and as old as a test asks.
 
-    python -m tests.objects [DELAY]         # prints its address, serves until it is killed
+python -m tests.objects [DELAY]         # prints its address, serves until it is killed
 """
 
 import sys
@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+from errata.objects import ObjectPath, locate
 
 BUCKET = "shelf"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIACANARY0000", "AWS_SECRET_ACCESS_KEY": "canary/secret+0000"}
@@ -32,7 +34,24 @@ class Store:
     seen: list[tuple[str, str]] = field(default_factory=list)
     """Method and path of each request."""
     app: Any = None
+    prefix: str = ""
     _one: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def root(self) -> ObjectPath:
+        """Where this test may write."""
+        found = locate(self.prefix)
+        assert isinstance(found, ObjectPath)
+        return found
+
+    def obey(self) -> None:
+        """Forget what was asked of it."""
+        self.delay, self.conditional, self.refuse = 0.0, True, lambda method, path: False
+        self.seen.clear()
+
+    def writes(self) -> list[str]:
+        """The paths that were written, in their order, without the bucket."""
+        return [path.removeprefix(f"/{BUCKET}/") for method, path in self.seen if method == "PUT"]
 
     @property
     def environment(self) -> dict[str, str]:

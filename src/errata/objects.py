@@ -204,7 +204,9 @@ def read_each(paths: Sequence[ObjectPath]) -> Iterator[tuple[ObjectPath, bytes]]
     for batch in _batches(paths):
         with _told():
             names = [str(p) for p in batch]
-            found = batch[0]._fs.cat_ranges(names, None, None, on_error="raise")
+            # From 0 on, since s3fs asks for the size first if it is to fetch all; of nothing there is no such range.
+            starts = [0 if p.size else None for p in batch]
+            found = batch[0]._fs.cat_ranges(names, starts, [None] * len(batch), on_error="raise")
         yield from zip(batch, map(bytes, found), strict=True)
 
 

@@ -55,7 +55,7 @@ def leased(path: ObjectPath, what: str) -> Iterator[None]:
 
 def _acquire(path: ObjectPath, holder: dict[str, Any], what: str) -> ObjectPath:
     while True:
-        found = sorted(path.parent.glob(f"{path.name}.*"))
+        found = sorted(path.parent.glob(f"{path.name}.[0-9]*"))
         number = 0
         if found:
             number = int(found[-1].name.rpartition(".")[2])
