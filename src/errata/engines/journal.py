@@ -197,10 +197,13 @@ class Journal:
 
     async def _flush(self) -> None:
         """Write what is pending, again and again until nothing is; one fsync serves all that waited."""
+        more = False
         try:
             while self._pending:
-                await asyncio.sleep(self.flush_seconds)
+                if not more:
+                    await asyncio.sleep(self.flush_seconds)
                 batch = self._batch()
+                more = bool(self._pending)
                 try:
                     lines = b"".join(line for line, _ in batch)
                     await asyncio.to_thread(self._lines.append, tuple(self._names), lines)

@@ -106,7 +106,7 @@ def point_latest(dataset: Location, version: str, files: Files) -> None:
     """
     sweep(dataset, f"{LATEST}.tmp-")
     try:
-        current = find_version(dataset)
+        current = find_version(dataset) if (dataset / LATEST).exists() else None
     except StoreError:
         current = None
     ours = dataset / version
