@@ -84,7 +84,7 @@ class ObjectPath:
         """Size, and time of writing by the store's clock."""
         with _told():
             found = self._fs.info(str(self))
-            when = self._fs.modified(str(self))
+            when = found.get("LastModified") or self._fs.modified(str(self))
         return Stat(int(found["size"]), int(when.timestamp() * 1e9))
 
     def read_bytes(self) -> bytes:

@@ -13,6 +13,7 @@ from errata.errors import StoreError
 from errata.objects import ObjectPath
 from errata.store.check import check_dataset
 from errata.store.dataset import published
+from errata.store.files import Files
 from errata.store.parts import Parts, pack, unpack
 from errata.store.reader import open_dataset
 from tests.objects import Store
@@ -111,6 +112,20 @@ def test_a_version_that_exists_is_never_written_again(s3: Store) -> None:
     again = build(s3.root, MADE[:2])  # type: ignore[arg-type]
     assert not again.new and content(s3.root / "out/sums" / VERSION) == before
     assert not [path for path in s3.writes() if VERSION in path]
+
+
+def test_who_comes_too_late_to_publish_changes_nothing(s3: Store, tmp_path: Path) -> None:
+    """Another run may publish between the look at what is there and the first write."""
+    for name in ("data", "last", "more"):
+        (s3.root / "v" / name).put(b"theirs")
+    (tmp_path / "made").mkdir()
+    for name in ("data", "last"):
+        (tmp_path / "made" / name).write_bytes(b"mine")
+    assert not Files().publish(tmp_path / "made", s3.root / "v", "last")
+    assert content(s3.root / "v") == dict.fromkeys(("data", "last", "more"), b"theirs")
+    (s3.root / "v/last").remove()
+    assert Files().publish(tmp_path / "made", s3.root / "v", "last")
+    assert content(s3.root / "v") == dict.fromkeys(("data", "last"), b"mine")
 
 
 @pytest.mark.parametrize("conditional", [True, False])
