@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests import objects
 from tests.runners.support import Recipe
 
 settings.register_profile("errata", deadline=None)
@@ -20,6 +21,24 @@ def one_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with (tmp_path_factory.getbasetemp().parent / "ray.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+@pytest.fixture(scope="session")
+def _s3_server() -> Iterator[objects.Store]:
+    for name in ("moto", "s3fs", "flask_cors"):
+        pytest.importorskip(name)
+    with objects.served() as store:
+        yield store
+
+
+@pytest.fixture
+def s3(_s3_server: objects.Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[objects.Store]:
+    """An S3 server, which this process and its children reach, with a prefix of the test's own."""
+    for name, value in _s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    _s3_server.prefix = f"s3://{objects.BUCKET}/{tmp_path.name}"
+    yield _s3_server
+    _s3_server.obey()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from errata import __version__, registry
 from errata.errors import ErrataError, RecipeError, Terminated
+from errata.objects import locate
 from errata.recipe import read
 from errata.recipe.spec import Recipe
 from errata.records.types import Episode
@@ -88,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = command("run", _run, "Run a recipe and write a dataset version.")
     recipe(run)
-    run.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="where datasets and journal go (out)")
+    run.add_argument("--out", type=locate, default=Path("out"), metavar="DIR", help="folder, or s3://BUCKET/PATH (out)")
     run.add_argument("--runner", choices=("local", "ray"), default="local", help="one process, or Ray actors (local)")
     run.add_argument("--workers", type=int, default=2, metavar="N", help="workers of the Ray runner (2)")
     run.add_argument("--address", metavar="ADDRESS", help="the Ray to run on ($RAY_ADDRESS, or one of this machine)")
@@ -96,14 +97,14 @@ def _parser() -> argparse.ArgumentParser:
         "--grace", type=float, default=GRACE, metavar="SECONDS", help=f"for requests under way at SIGTERM ({GRACE:g})"
     )
     run.add_argument("--metrics-port", type=int, metavar="N", help="serve Prometheus metrics on loopback; 0 takes any")
-    run.add_argument("--journal", type=Path, metavar="DIR", help="the journal (OUT/journal)")
+    run.add_argument("--journal", type=locate, metavar="DIR", help="the journal (OUT/journal)")
     run.add_argument("--replay", action="store_true", help="answer from the journal alone; fail on a miss")
     check = command("check", _check, "Tell every fault of a recipe or dataset; exit 1 if there is one.")
-    check.add_argument("path", type=Path)
-    check.add_argument("--journal", type=Path, metavar="DIR", help="also audit the journal that a dataset came from")
+    check.add_argument("path", type=locate)
+    check.add_argument("--journal", type=locate, metavar="DIR", help="also audit the journal that a dataset came from")
     check.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change the recipe first")
     shown = command("show", _show, "Show a dataset, or one of its episodes, as text.")
-    shown.add_argument("dataset", type=Path)
+    shown.add_argument("dataset", type=locate)
     shown.add_argument("episode", nargs="?", help="an id, or its first digits")
     command("list", _list, "List sources, stages, engines, verifiers, corpus operations, exports and pipelines.")
     plan = command("plan", _plan, "Show the stages of a recipe and the requests and tokens to expect.")
@@ -156,7 +157,7 @@ def _summary(finished: Finished, seconds: float) -> str:
 
 
 def _check(args: argparse.Namespace) -> int:
-    if args.path.suffix in (".yaml", ".yml"):
+    if isinstance(args.path, Path) and args.path.suffix in (".yaml", ".yml"):
         made = job.prepare(Options(recipe=args.path, changes=tuple(args.set)))
         # A source tells what is wrong with its file when it is first read.
         next(made.plan.items(), None)

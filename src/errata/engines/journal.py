@@ -1,6 +1,7 @@
 """The journal: every reply is durable before it is used, and a request found in it is never sent again.
 
-A folder of append-only files, one per writing process, never rewritten. A line is one exchange, or names an engine:
+A folder of append-only files, one per writing process, never rewritten (on an object store: of objects, one a flush). A
+line is one exchange, or names an engine:
 
     <crc32, 8 hex digits> {"k":"<key>","q":<request>,"r":<reply>}        or ,"e":<error>} for one that failed for good
     <crc32, 8 hex digits> {"i":<identity>}                               once a file, before the engine's first exchange
@@ -13,11 +14,8 @@ errata.store.files do, where a test can fail the k-th.
 
 import asyncio
 import json
-import os
-import time
 import zlib
 from array import array
-from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -27,12 +25,14 @@ import numpy as np
 from msgspec import structs
 
 from errata.engines.base import Engine, Identity, Reply, Request
-from errata.engines.log import Before, Log, create, settle
+from errata.engines.log import Before, Folder, Lines, reason
+from errata.engines.segments import Segments
 from errata.errors import EngineError, ReplayMiss, StoreError
+from errata.objects import Location
 from errata.records.ids import canonical, encode
 
-FLUSH_SECONDS = 0.02
-"""Replies that arrive within this time share one fsync; it bounds what a crash makes the user pay for again."""
+MOST = 4 << 20
+"""Bytes that are written at once, unless one line is longer."""
 
 LASTING = frozenset({"bad_request", "too_long", "empty", "refusal", "unsupported", "oracle_cannot", "engine_death"})
 """Failures that asking again would not mend; others are asked again by the next run, unless it replays."""
@@ -97,23 +97,24 @@ def unframe(line: bytes) -> bytes | None:
 class Journal:
     """The exchanges in `folder`: those of earlier runs by key, and a file of this process's own to add to.
 
-    Reading keeps 20 bytes an entry in memory; what this run adds is not indexed, since no run asks twice.
+    Replies that arrive within `flush_seconds` are made durable together; it bounds what a crash makes the user pay for
+    again. Reading keeps 20 bytes an entry in memory; what this run adds is not indexed, since no run asks twice.
     """
 
     def __init__(
-        self, folder: Path, *, flush_seconds: float = FLUSH_SECONDS, before: Before = lambda operation, path: None
+        self,
+        folder: Location,
+        *,
+        flush_seconds: float | None = None,
+        before: Before = lambda operation, path: None,
     ) -> None:
-        self.folder, self.flush_seconds, self._before = folder, flush_seconds, before
+        self.folder = folder
+        self._lines: Lines = Folder(folder, before) if isinstance(folder, Path) else Segments(folder, before)
+        self.flush_seconds = self._lines.flush_seconds if flush_seconds is None else flush_seconds
         self._bad = 0
-        self._torn: set[Path] = set()
-        self._files: list[Path] = []
-        self._read: dict[Path, int] = {}
         self._keys = np.zeros(0, dtype=np.uint64)
         self._places = np.zeros(0, dtype=np.uint64)
-        self._handles: dict[int, int] = {}
-        self._own: Log | None = None
-        self._introduced: set[bytes] = set()
-        self._introductions: list[bytes] = []
+        self._names: list[bytes] = []
         self._pending: list[tuple[bytes, asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
         self._failure: StoreError | None = None
@@ -125,54 +126,22 @@ class Journal:
     @property
     def corrupted(self) -> int:
         """Lines that were not what was written, those among them that a dying writer left unfinished included."""
-        return self._bad + len(self._torn)
+        return self._bad + self._lines.torn
 
     def refresh(self) -> None:
         """Read what was added to the folder since the last look: an earlier run, or another worker."""
         keys, places = array("Q"), array("Q")
-        fresh = []
-        paths = [p for p in sorted(self.folder.glob("*.jsonl")) if self._own is None or p != self._own.path]
-        for path in paths:
-            if path not in self._read:
-                self._files.append(path)
-                self._read[path] = 0
-            number = self._files.index(path)
-            known = len(keys)
-            try:
-                for key, offset in self._scan(path):
-                    keys.append(int(key[:16], 16))
-                    places.append(number << 44 | offset)
-            except OSError as error:
-                raise StoreError(f"the journal {path} cannot be read ({error.strerror or error})") from error
-            if len(keys) > known:
-                fresh.append(path)
-        try:
-            # Their writers may have died between a write and its sync, and what is used from now on must last.
-            settle(self.folder, fresh, self._before)
-        except OSError as error:
-            raise StoreError(f"the journal in {self.folder} cannot be made durable ({_reason(error)})") from error
+        for place, line in self._lines.fresh():
+            if unframe(line) is None:
+                self._bad += 1
+            elif line.startswith(_EXCHANGE, _HEAD):
+                keys.append(int(line[_KEY][:16], 16))
+                places.append(place)
         if keys:
             all_keys = np.concatenate([self._keys, np.frombuffer(keys, dtype=np.uint64)])
             order = np.argsort(all_keys, kind="stable")
             self._keys = all_keys[order]
             self._places = np.concatenate([self._places, np.frombuffer(places, dtype=np.uint64)])[order]
-
-    def _scan(self, path: Path) -> Iterator[tuple[str, int]]:
-        self._torn.discard(path)
-        with path.open("rb") as file:
-            file.seek(self._read[path])
-            offset = self._read[path]
-            for line in file:
-                if line[-1:] != b"\n":
-                    # A writer died within this line, or is still at it: look again at the next refresh.
-                    self._torn.add(path)
-                    break
-                if unframe(line) is None:
-                    self._bad += 1
-                elif line.startswith(_EXCHANGE, _HEAD):
-                    yield line[_KEY].decode("ascii"), offset
-                offset += len(line)
-            self._read[path] = offset
 
     def find(self, key: str) -> Entry | None:
         """The recorded exchange, replies before errors; None is a miss."""
@@ -182,18 +151,7 @@ class Journal:
         return min(found, key=lambda e: e.reply is None, default=None)
 
     def _entry(self, place: int, key: str) -> Entry | None:
-        number, offset = place >> 44, place & (1 << 44) - 1
-        handle = self._handles.get(number)
-        if handle is None:
-            handle = self._handles[number] = os.open(self._files[number], os.O_RDONLY)
-        line = b""
-        while not line.endswith(b"\n"):
-            piece = os.pread(handle, 8192, offset + len(line))
-            if not piece:
-                break
-            end = piece.find(b"\n")
-            line += piece if end < 0 else piece[: end + 1]
-        payload = unframe(line)
+        payload = unframe(self._lines.line(place))
         if payload is None:
             self._bad += 1
             return None
@@ -217,10 +175,9 @@ class Journal:
 
     def introduce(self, identity: Identity) -> None:
         """Name an engine whose exchanges will be added; written once, with the first of them that follow."""
-        text = _identity_text(identity)
-        if text not in self._introduced:
-            self._introduced.add(text)
-            self._introductions.append(frame(b'{"i":%s}' % text))
+        name = frame(b'{"i":%s}' % _identity_text(identity))
+        if name not in self._names:
+            self._names.append(name)
 
     async def add(self, key: str, request: bytes, outcome: Reply | EngineError) -> None:
         """Record an exchange; returns when it is on disk. Raises StoreError if it cannot be written."""
@@ -240,16 +197,19 @@ class Journal:
 
     async def _flush(self) -> None:
         """Write what is pending, again and again until nothing is; one fsync serves all that waited."""
+        more = False
         try:
             while self._pending:
-                await asyncio.sleep(self.flush_seconds)
-                batch, self._pending = self._pending, []
-                new, self._introductions = self._introductions, []
+                if not more:
+                    await asyncio.sleep(self.flush_seconds)
+                batch = self._batch()
+                more = bool(self._pending)
                 try:
-                    await asyncio.to_thread(self._write, b"".join((*new, *(line for line, _ in batch))))
+                    lines = b"".join(line for line, _ in batch)
+                    await asyncio.to_thread(self._lines.append, tuple(self._names), lines)
                 except Exception as error:  # whatever it is, nobody may wait for ever
                     self._failure = StoreError(
-                        f"the journal in {self.folder} cannot be written ({_reason(error)}): "
+                        f"the journal in {self.folder} cannot be written ({reason(error)}): "
                         "mend that (free space?) and run the same command again"
                     )
                     batch, self._pending = batch + self._pending, []
@@ -263,25 +223,22 @@ class Journal:
         finally:
             self._flushing = None
 
-    def _write(self, data: bytes) -> None:
-        if self._own is None:
-            self._own = create(self.folder / f"{time.time_ns():020d}-{os.getpid()}.jsonl", self._before)
-        self._own.append(data)
+    def _batch(self) -> list[tuple[bytes, asyncio.Future[None]]]:
+        """What is written next: all that is pending, if it is no more than `MOST`."""
+        size = count = 0
+        for line, _ in self._pending:
+            size += len(line)
+            if count and size > MOST:
+                break
+            count += 1
+        batch, self._pending = self._pending[:count], self._pending[count:]
+        return batch
 
     async def close(self) -> None:
         """Write what is pending and let go of the files."""
         while self._flushing is not None:
             await asyncio.shield(self._flushing)
-        for handle in (*self._handles.values(), *([self._own.handle] if self._own is not None else [])):
-            os.close(handle)
-        self._handles.clear()
-        self._own = None
-
-
-def _reason(error: Exception) -> str:
-    if not isinstance(error, OSError):
-        return f"{type(error).__name__}: {error}"
-    return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+        self._lines.close()
 
 
 class Journaled:

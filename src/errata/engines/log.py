@@ -1,18 +1,148 @@
-"""A file that is only added to, and what was added to it is on disk.
+"""The lines of a journal in a folder: files that are only added to, and what was added to them is on disk.
 
 Each change is announced by `before(operation, path)`, as those of errata.store.files are, so that a test can fail the
-k-th. All of it raises OSError; a failed sync is never tried again on the same file.
+k-th. What changes a file raises OSError; a failed sync is never tried again on the same file.
 """
 
 import errno
 import os
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
-Before = Callable[[str, Path], None]
-"""Called with the name of an operation (create, write, fsync, mkdir) and its path."""
+from errata.errors import StoreError
+
+Before = Callable[[str, Any], None]
+"""Called with the name of an operation (create, write, fsync, mkdir, put) and its path."""
+FLUSH_SECONDS = 0.02
+
+
+class Lines(Protocol):
+    """Where a journal's lines lie: `Folder` here, `Segments` on an object store."""
+
+    flush_seconds: float
+    """Lines that come within this time are added together."""
+
+    @property
+    def torn(self) -> int:
+        """Lines that a writer left unfinished, or is still at."""
+        ...
+
+    def fresh(self) -> Iterator[tuple[int, bytes]]:
+        """(place, line) of each whole line that others added since the last look. Raises StoreError."""
+        ...
+
+    def line(self, place: int) -> bytes:
+        """The line there."""
+        ...
+
+    def append(self, names: Sequence[bytes], data: bytes) -> None:
+        """Returns when the lines of `data` are durable, and those of `names` before them in the same file."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Folder:
+    """The files of a folder: those of other writers, read from where the last look ended, and one of this one's own.
+
+    A place is the number of a file and the offset in it, 44 bits.
+    """
+
+    flush_seconds = FLUSH_SECONDS
+
+    def __init__(self, folder: Path, before: Before) -> None:
+        self.folder, self._before = folder, before
+        self._torn: set[Path] = set()
+        self._files: list[Path] = []
+        self._read: dict[Path, int] = {}
+        self._handles: dict[int, int] = {}
+        self._own: Log | None = None
+        self._named = 0
+
+    @property
+    def torn(self) -> int:
+        return len(self._torn)
+
+    def fresh(self) -> Iterator[tuple[int, bytes]]:
+        """What others added; it is durable once the last line is taken."""
+        read = []
+        paths = [p for p in sorted(self.folder.glob("*.jsonl")) if self._own is None or p != self._own.path]
+        for path in paths:
+            if path not in self._read:
+                self._files.append(path)
+                self._read[path] = 0
+            number = self._files.index(path)
+            start = self._read[path]
+            try:
+                for offset, line in self._scan(path):
+                    yield number << 44 | offset, line
+            except OSError as error:
+                raise StoreError(f"the journal {path} cannot be read ({error.strerror or error})") from error
+            if self._read[path] > start:
+                read.append(path)
+        try:
+            # Their writers may have died between a write and its sync, and what is used from now on must last.
+            settle(self.folder, read, self._before)
+        except OSError as error:
+            raise StoreError(f"the journal in {self.folder} cannot be made durable ({reason(error)})") from error
+
+    def _scan(self, path: Path) -> Iterator[tuple[int, bytes]]:
+        self._torn.discard(path)
+        with path.open("rb") as file:
+            file.seek(self._read[path])
+            offset = self._read[path]
+            for line in file:
+                if line[-1:] != b"\n":
+                    # A writer died within this line, or is still at it: look again at the next refresh.
+                    self._torn.add(path)
+                    break
+                yield offset, line
+                offset += len(line)
+            self._read[path] = offset
+
+    def line(self, place: int) -> bytes:
+        """The line there, as far as it is there."""
+        number, offset = place >> 44, place & (1 << 44) - 1
+        handle = self._handles.get(number)
+        if handle is None:
+            handle = self._handles[number] = os.open(self._files[number], os.O_RDONLY)
+        return line_at(handle, offset)
+
+    def append(self, names: Sequence[bytes], data: bytes) -> None:
+        """Add to this writer's own file, which names each engine once."""
+        if self._own is None:
+            self._own = create(self.folder / f"{time.time_ns():020d}-{os.getpid()}.jsonl", self._before)
+        new, self._named = names[self._named :], len(names)
+        self._own.append(b"".join((*new, data)))
+
+    def close(self) -> None:
+        for handle in (*self._handles.values(), *([self._own.handle] if self._own is not None else [])):
+            os.close(handle)
+        self._handles.clear()
+        self._own = None
+
+
+def line_at(handle: int, offset: int) -> bytes:
+    """The line that begins there in an open file."""
+    line = b""
+    while not line.endswith(b"\n"):
+        piece = os.pread(handle, 8192, offset + len(line))
+        if not piece:
+            break
+        end = piece.find(b"\n")
+        line += piece if end < 0 else piece[: end + 1]
+    return line
+
+
+def reason(error: Exception) -> str:
+    """What an error says, in few words."""
+    if not isinstance(error, OSError):
+        return f"{type(error).__name__}: {error}"
+    return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
 
 
 @dataclass(slots=True)

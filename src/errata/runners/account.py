@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from errata import __version__
+from errata.objects import Location, ObjectPath
 from errata.recipe.spec import Recipe
 from errata.records.ids import canonical
 from errata.runners.progress import Meter, Progress, Rates
@@ -57,7 +57,7 @@ def hourly(recipe: Recipe) -> float:
 class Account:
     """Keeps the account of one run, from its beginning to its end."""
 
-    def __init__(self, recipe: Recipe, version: str, path: Path, *, done: int, calls: float, watch: Watch) -> None:
+    def __init__(self, recipe: Recipe, version: str, path: Location, *, done: int, calls: float, watch: Watch) -> None:
         """`path` is kept up to date and read first; `done` parts need no work; `calls` a problem are expected."""
         self._recipe, self._version, self._path, self._watch = recipe, version, path, watch
         self._done, self._hourly = done, hourly(recipe)
@@ -86,9 +86,13 @@ class Account:
     def write(self, ended: str) -> None:
         """Keep what is known in the work folder; a note that cannot be written is not worth a run."""
         self._facts["ended"] = ended
+        data = json.dumps({"runs": [*self._earlier, self._facts]}).encode()
         with suppress(OSError):
+            if isinstance(self._path, ObjectPath):
+                self._path.put(data)
+                return
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._path.write_text(json.dumps({"runs": [*self._earlier, self._facts]}), encoding="utf-8")
+            self._path.write_bytes(data)
 
     def close(self, **facts: Any) -> dict[str, Any]:
         """What `run.json` says: this run, and those before it under `earlier`."""
@@ -104,7 +108,7 @@ class Account:
         return Status(self._recipe.name, self._version, told, rates, self._done + progress.parts, self._parts)
 
 
-def _runs(path: Path) -> list[dict[str, Any]]:
+def _runs(path: Location) -> list[dict[str, Any]]:
     """The runs noted so far; one that was killed while it wrote its note has lost it."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["runs"]

@@ -15,6 +15,7 @@ from errata.corpus.base import Narrow
 from errata.engines.base import Identity
 from errata.engines.journal import Journal
 from errata.errors import MissingExtra, SourceError, StoreError
+from errata.objects import Location
 from errata.recipe import read, version
 from errata.recipe.spec import Recipe, Use
 from errata.records.types import Drop, Episode
@@ -50,11 +51,11 @@ class Job:
     version: str
 
     @property
-    def journal(self) -> Path:
+    def journal(self) -> Location:
         return self.options.journal or self.options.out / "journal"
 
     @property
-    def work(self) -> Path:
+    def work(self) -> Location:
         """Where parts are committed until the version is whole; parts of another size are other parts."""
         return self.options.out / self.recipe.name / f".work-{self.version}-{self.recipe.part_size}"
 

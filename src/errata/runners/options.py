@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from errata.objects import Location
 from errata.runners.drain import GRACE
 
 
@@ -12,11 +13,11 @@ class Options:
     """A recipe and how to run it; of all this only the recipe, `changes` and `limit` can change a row."""
 
     recipe: Path
-    out: Path = Path("out")
+    out: Location = Path("out")
     changes: tuple[str, ...] = ()
     limit: int | None = None
     runner: Literal["local", "ray"] = "local"
-    journal: Path | None = None
+    journal: Location | None = None
     replay: bool = False
     workers: int = 2
     """Workers of the Ray runner."""

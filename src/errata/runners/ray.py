@@ -26,6 +26,7 @@ from errata import registry
 from errata.engines.base import Load
 from errata.engines.journal import Journal, Journaled
 from errata.errors import EngineDown, StoreError
+from errata.objects import Location, locate
 from errata.recipe.spec import Recipe
 from errata.records.arrow import from_table, to_table
 from errata.records.ids import canonical
@@ -60,16 +61,17 @@ class WorkerHost:
     ) -> None:
         """`engines` names the replicas of each role: a handle would not outlast a restart."""
         gc.set_threshold(*SELDOM)
-        self._blind = "" if Path(work).is_dir() else work
+        seen = locate(work)
+        self._blind = work if isinstance(seen, Path) and not seen.is_dir() else ""
         plan = Plan(recipe, Path(folder))
-        self.journal = Journal(Path(journal))
+        self.journal = Journal(locate(journal))
         made: dict[int, Journaled] = {}
         wrapped: dict[str, Journaled] = {}
         for role, engine in plan.engines().items():
             if id(engine) not in made:
                 made[id(engine)] = Journaled(RemoteEngine(engine, engines.get(role, ())), self.journal, replay=replay)
             wrapped[role] = made[id(engine)]
-        self.worker = Worker(plan, wrapped, Parts(Path(work), plan.types))
+        self.worker = Worker(plan, wrapped, Parts(locate(work), plan.types))
 
     async def part(self, index: int, episodes: bytes, drops: bytes) -> Told | None:
         """Run and commit a part; one that was lost with its worker finds its replies in the journal."""
@@ -117,7 +119,7 @@ def unpack(data: bytes, record: type) -> list[Any]:
 
 
 def run_ray(
-    plan: Plan, parts: Parts, journal: Path, todo: Iterator[tuple[int, list[Episode | Drop]]], options: Options,
+    plan: Plan, parts: Parts, journal: Location, todo: Iterator[tuple[int, list[Episode | Drop]]], options: Options,
     watch: Callable[[Progress], None],
 ) -> dict[str, Any]:  # fmt: skip
     """Run parts on Ray actors; returns what `run.json` says of the engines."""
@@ -156,7 +158,7 @@ def connect(address: str | None = None) -> None:
 class _Driver:
     """Hands parts to workers and waits."""
 
-    def __init__(self, plan: Plan, parts: Parts, journal: Path, *, replay: bool, workers: int) -> None:
+    def __init__(self, plan: Plan, parts: Parts, journal: Location, *, replay: bool, workers: int) -> None:
         self.plan = plan
         self._run = f"errata-{os.getpid()}-{time.time_ns()}"
         self.names: dict[str, list[str]] = {}

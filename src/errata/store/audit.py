@@ -6,17 +6,19 @@ a crash or the disk damaged is counted and is no fault: for a run it is a miss, 
 """
 
 import hashlib
+import io
 import json
 import zlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from msgspec import Struct
 
 from errata.errors import StoreError
+from errata.objects import Location, ObjectPath, read_each
 from errata.records.types import Call, Episode
 from errata.store.reader import open_dataset
 
@@ -69,15 +71,17 @@ class JournalAudit(Struct, frozen=True, kw_only=True):
         )
 
 
-def audit_journal(folder: Path) -> JournalAudit:
+def audit_journal(folder: Location) -> JournalAudit:
     """Read every line of the journal in `folder`. Raises StoreError if a file of it cannot be read."""
     reading = _Reading()
-    paths = sorted(folder.glob("*.jsonl"))
-    for number, path in enumerate(paths):
-        try:
-            reading.file(number, path)
-        except OSError as error:
-            raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
+    paths: list[Location] = sorted(folder.glob("*.jsonl"))
+    path = folder
+    try:
+        for number, (path, file) in enumerate(_opened(paths)):
+            with file:
+                reading.file(number, path, file)
+    except OSError as error:
+        raise StoreError(f"cannot read {error.filename or path}: {error.strerror or error}") from error
     index = reading.index()
     repeated, differing = _twins(index, paths)
     return JournalAudit(
@@ -93,17 +97,17 @@ def audit_journal(folder: Path) -> JournalAudit:
     )
 
 
-def check_journal(folder: Path) -> list[str]:
+def check_journal(folder: Location) -> list[str]:
     """Every fault of the journal in `folder`, one line each; [] if none."""
     return list(audit_journal(folder).faults)
 
 
-def check_calls(dataset: Path, journal: Path | JournalAudit) -> list[str]:
+def check_calls(dataset: Location, journal: Location | JournalAudit) -> list[str]:
     """Calls in the episodes of a version whose reply the journal does not hold, or tells otherwise; one line each.
 
     `dataset` is a version or a dataset, whose newest is meant. Raises StoreError if either cannot be read.
     """
-    audit = audit_journal(journal) if isinstance(journal, Path) else journal
+    audit = journal if isinstance(journal, JournalAudit) else audit_journal(journal)
     faults = []
     known: set[str] = set()
     for episode in open_dataset(dataset).rows("episodes"):
@@ -143,20 +147,19 @@ class _Reading:
         self.faults: list[str] = []
         self._columns = [array("Q") for _ in Index._fields]
 
-    def file(self, number: int, path: Path) -> None:
+    def file(self, number: int, path: Location, file: Iterable[bytes]) -> None:
         """Read one file; its engines are named before their exchanges."""
         named: list[bytes] = []
         damaged = False
         offset = 0
-        with path.open("rb") as file:
-            for n, line in enumerate(file, 1):
-                payload = _payload(line)
-                if payload is None:
-                    self.corrupted += 1
-                    damaged = True
-                elif told := self._line(payload, named, damaged, number << _PLACE | offset):
-                    self.faults.append(f"{path}: line {n} {told}")
-                offset += len(line)
+        for n, line in enumerate(file, 1):
+            payload = _payload(line)
+            if payload is None:
+                self.corrupted += 1
+                damaged = True
+            elif told := self._line(payload, named, damaged, number << _PLACE | offset):
+                self.faults.append(f"{path}: line {n} {told}")
+            offset += len(line)
 
     def _line(self, payload: bytes, named: list[bytes], damaged: bool, place: int) -> str | None:
         """Count one whole line; what is wrong with it, if anything is."""
@@ -194,6 +197,11 @@ class _Reading:
         return Index(*(c[order] for c in columns))
 
 
+def _opened(paths: Sequence[Location]) -> Iterator[tuple[Location, BinaryIO]]:
+    yield from ((p, p.open("rb")) for p in paths if isinstance(p, Path))
+    yield from ((p, io.BytesIO(data)) for p, data in read_each([p for p in paths if isinstance(p, ObjectPath)]))
+
+
 def _payload(line: bytes) -> bytes | None:
     """What a line holds, or None if it is not what was written."""
     payload = line[9:-1]
@@ -222,7 +230,7 @@ def _fields(payload: bytes) -> dict[str, _Field]:
     return fields
 
 
-def _twins(index: Index, paths: list[Path]) -> tuple[int, list[str]]:
+def _twins(index: Index, paths: list[Location]) -> tuple[int, list[str]]:
     """(replies that are there again, faults: keys with different replies)."""
     again = (index.key[1:] == index.key[:-1]) & (index.rest[1:] == index.rest[:-1])
     same = index.reply[1:] == index.reply[:-1]
@@ -234,7 +242,7 @@ def _twins(index: Index, paths: list[Path]) -> tuple[int, list[str]]:
     return int((again & same).sum()), faults
 
 
-def _where(place: int, paths: list[Path]) -> str:
+def _where(place: int, paths: list[Location]) -> str:
     return f"at byte {place & (1 << _PLACE) - 1} of {paths[place >> _PLACE]}"
 
 

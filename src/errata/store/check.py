@@ -7,13 +7,12 @@ episode that came in. An empty list means that all of it holds.
 
 import itertools
 from collections import Counter
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from errata.errors import StoreError
+from errata.objects import Location, tree
 from errata.records.arrow import arrow_schema
 from errata.records.manifest import FileEntry
 from errata.records.types import Drop, SftRow
@@ -21,7 +20,7 @@ from errata.store import manifest as manifests
 from errata.store.files import read_sealed
 from errata.store.hashing import Total, content_hash, digests, file_sha256, schema_hash
 from errata.store.order import row_key, row_split
-from errata.store.reader import Dataset, open_dataset, read_records, split_of
+from errata.store.reader import Dataset, open_dataset, parquet, read_records, split_of
 
 Drops = Counter[tuple[str, str, str]]
 """Dropped episodes by stage, kind and code."""
@@ -30,7 +29,7 @@ _TOLD = 20
 """Faults of one kind in one file that are told one by one; the rest are counted."""
 
 
-def check_dataset(path: str | Path) -> list[str]:
+def check_dataset(path: str | Location) -> list[str]:
     """Every fault of the version at `path` (or of the newest of the dataset there), one line each; [] if none."""
     try:
         dataset = open_dataset(path)
@@ -102,7 +101,7 @@ def _check_drops(funnel: list[dict[str, Any]], drops: Drops) -> list[str]:
 def _check_files(dataset: Dataset) -> tuple[list[str], set[str]]:
     """Faults of the tree against the manifest, and the paths of the files that are what was written."""
     listed = {entry.path: entry for entry in dataset.manifest.files}
-    present = {p.relative_to(dataset.path).as_posix() for p in dataset.path.rglob("*") if not p.is_dir()}
+    present = tree(dataset.path)
     expected = listed.keys() | {manifests.MANIFEST, manifests.RUN}
     faults = [f"{path}: missing" for path in sorted(expected - present)]
     faults += [f"{path}: not in the manifest" for path in sorted(present - expected)]
@@ -118,14 +117,14 @@ def _check_files(dataset: Dataset) -> tuple[list[str], set[str]]:
     return faults, sound
 
 
-def _check_bytes(path: Path, entry: FileEntry) -> str | None:
+def _check_bytes(path: Location, entry: FileEntry) -> str | None:
     try:
         size = path.stat().st_size
         if size != entry.bytes:
             return f"{size} bytes, but the manifest says {entry.bytes}"
         return None if file_sha256(path) == entry.sha256 else "sha256 differs from the manifest"
     except OSError as error:
-        return f"cannot be read: {error.strerror}"
+        return f"cannot be read: {error.strerror or error}"
 
 
 def _check_run(dataset: Dataset) -> list[str]:
@@ -177,10 +176,10 @@ def _check_counts(config: str, told: dict[str, int], entries: list[FileEntry]) -
     ]
 
 
-def _read(path: Path, entry: FileEntry, record: type, rules: "_Rules", total: Total) -> Total:
+def _read(path: Location, entry: FileEntry, record: type, rules: "_Rules", total: Total) -> Total:
     """Hash every row of one file and hold it against the rules. Raises StoreError if the file cannot be read."""
     try:
-        with pq.ParquetFile(path) as file:
+        with parquet(path) as file:
             if not file.schema_arrow.remove_metadata().equals(arrow_schema(record)):
                 raise StoreError(f"{entry.path}: its columns are not those of {record.__name__}")
             if file.metadata.num_rows != entry.rows:

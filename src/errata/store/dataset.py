@@ -1,7 +1,8 @@
 """From parts to a dataset version: sorted, sharded, hashed, and visible at once or not at all.
 
-The whole version is assembled under a temporary name, its manifest last, and claimed by one rename; a version that
-exists is never written again. Equal rows give equal bytes, however many parts they came in and whoever made them.
+The whole version is assembled under a temporary name, its manifest last, and claimed by one rename (on an object store:
+by its manifest, put last, where none is); a version that exists is never written again. Equal rows give equal bytes,
+however many parts they came in and whoever made them.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,11 +15,12 @@ import pyarrow.parquet as pq
 from msgspec.structs import replace
 
 from errata.errors import StoreError
+from errata.objects import Location
 from errata.records.arrow import arrow_schema, from_table
 from errata.records.manifest import FileEntry, Manifest
 from errata.records.types import FORMAT_VERSION, Drop
 from errata.store import manifest as manifests
-from errata.store.files import Files, Stored, discard, render_json, sealed, sweep, temporary
+from errata.store.files import Files, Stored, discard, render_json, scratch, sealed
 from errata.store.hashing import Total, content_hash, schema_hash
 from errata.store.order import Rows, Source, arrange, gather, keyed_table, row_groups
 from errata.store.parts import Parts
@@ -54,14 +56,14 @@ class Description:
 class Finished(NamedTuple):
     """A version on disk."""
 
-    path: Path
+    path: Location
     manifest: Manifest
     new: bool
     """False if the version was there already; nothing has been changed then."""
 
 
 def finish(
-    parts: Parts, indices: Sequence[int], about: Description, *, out: Path, rows_per_shard: int = ROWS_PER_SHARD
+    parts: Parts, indices: Sequence[int], about: Description, *, out: Location, rows_per_shard: int = ROWS_PER_SHARD
 ) -> Finished:
     """Write the version `out/<name>/<version>/` from the parts `indices`, and let `out/<name>/LATEST` name it.
 
@@ -75,16 +77,15 @@ def finish(
         manifests.point_latest(dataset, about.version, files)
         return found
     files.settle(dataset)
-    sweep(dataset, f".{about.version}.tmp-")
-    made = temporary(dataset / f".{about.version}")
+    made = scratch(dataset / f".{about.version}")
     try:
         manifest = _assemble(made, parts, indices, about, rows_per_shard)
-        won = files.claim(made, target)
+        won = files.publish(made, target, manifests.MANIFEST)
     except Exception:
         discard(made)
         raise
+    discard(made)
     if not won:
-        discard(made)
         existing = published(out, about.name, about.version)
         if existing is None:
             raise StoreError(
@@ -96,7 +97,7 @@ def finish(
     return Finished(target, manifest, True)
 
 
-def published(out: Path, name: str, version: str) -> Finished | None:
+def published(out: Location, name: str, version: str) -> Finished | None:
     """The version, if it is there and whole enough to be read; None if there is no such version."""
     path = out / name / version
     if not (path / manifests.MANIFEST).is_file():

@@ -1,7 +1,10 @@
-"""Every change that the store makes on disk, durable and atomic, through one small class.
+"""Every change that the store makes, on disk or on an object store, durable and atomic, through one small class.
 
 A file is written whole and synced under a name that no reader looks for; only a rename makes it visible. A folder that
 holds a whole part or version is claimed by renaming it to a name that must not exist yet, so of two writers one loses.
+On an object store (errata.objects) nothing can be renamed: there a whole folder is made on the local disk, and put
+object by object, the one that readers look for last, where nothing may be yet.
+
 All of it passes `before(operation, path)`, where a test (or a drill on a real disk) can fail the k-th operation. A
 failed sync is fatal: it is never tried again on the same file.
 """
@@ -15,16 +18,18 @@ import re
 import secrets
 import shutil
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from errata.errors import StoreError
+from errata.objects import Location, ObjectPath, tree
 from errata.records.ids import canonical
 
-Before = Callable[[str, Path], None]
-"""Called with the name of an operation (create, write, fsync, rename, claim, mkdir, remove) and its path."""
+Before = Callable[[str, Any], None]
+"""Called with the name of an operation (create, write, fsync, rename, claim, mkdir, remove, put) and its path."""
 
 _HOST = re.sub(r"[^A-Za-z0-9]", "", socket.gethostname())[:32] or "host"
 _TEMPORARY = re.compile(r".*\.tmp-(?P<host>[A-Za-z0-9]+)-(?P<pid>\d+)-[0-9a-f]{8}")
@@ -131,7 +136,7 @@ class Files:
         self._before = before
 
     @contextmanager
-    def step(self, operation: str, path: Path) -> Iterator[None]:
+    def step(self, operation: str, path: Location) -> Iterator[None]:
         """One change: announced first, its OSError told as one line."""
         try:
             if self._before is not None:
@@ -154,8 +159,12 @@ class Files:
             output.write(data)
         return output.stored
 
-    def replace(self, path: Path, data: bytes) -> None:
+    def replace(self, path: Location, data: bytes) -> None:
         """Put `data` in the place of `path`, at once."""
+        if isinstance(path, ObjectPath):
+            with self.step("put", path):
+                path.put(data)
+            return
         made = temporary(path)
         try:
             self.write_bytes(made, data)
@@ -178,13 +187,38 @@ class Files:
         self.sync(target.parent)
         return True
 
+    def publish(self, made: Path, target: Location, last: str) -> bool:
+        """Let a whole, synced folder appear as `target`; False, and nothing changed, if that exists.
+
+        Objects exist once their `last` file does; what else a run that died left there is removed.
+        """
+        if isinstance(target, Path):
+            return self.claim(made, target)
+        with self.step("claim", target):
+            if (target / last).exists():
+                return False
+            names, found = tree(made), tree(target)
+        for name in sorted(found - names):
+            self.remove(target / name)
+        for name in sorted(names - {last}):
+            with self.step("put", target / name):
+                (target / name).put_file(made / name)
+        return self.create_object(target / last, (made / last).read_bytes())
+
+    def create_object(self, path: ObjectPath, data: bytes) -> bool:
+        """Write an object where nothing is; whether it holds `data` now."""
+        with self.step("claim", path):
+            return path.create(data)
+
     def mkdir(self, folder: Path) -> None:
         """Make a folder and those above it; `claim` or `sync_tree` make it durable."""
         with self.step("mkdir", folder):
             folder.mkdir(parents=True, exist_ok=True)
 
-    def settle(self, folder: Path) -> None:
+    def settle(self, folder: Location) -> None:
         """Make a folder and those above it, durably."""
+        if isinstance(folder, ObjectPath):
+            return
         if not folder.is_dir():
             self.settle(folder.parent)
             with self.step("mkdir", folder):
@@ -194,8 +228,10 @@ class Files:
         if os.access(folder.parent, os.R_OK):
             self.sync(folder.parent)
 
-    def sync(self, folder: Path) -> None:
+    def sync(self, folder: Location) -> None:
         """Make the entries of a folder durable."""
+        if isinstance(folder, ObjectPath):
+            return
         with self.step("fsync", folder):
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
@@ -208,9 +244,12 @@ class Files:
         for below, _, _ in os.walk(folder, topdown=False):
             self.sync(Path(below))
 
-    def remove(self, folder: Path) -> None:
+    def remove(self, folder: Location) -> None:
         """Remove a folder and all in it; what is not there, or another removes meanwhile, is removed already."""
         with self.step("remove", folder):
+            if isinstance(folder, ObjectPath):
+                folder.remove()
+                return
             while folder.exists():
                 with suppress(FileNotFoundError):
                     shutil.rmtree(folder)
@@ -221,22 +260,45 @@ def temporary(path: Path) -> Path:
     return path.with_name(f"{path.name}.tmp-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}")
 
 
+def scratch(path: Location) -> Path:
+    """`temporary(path)`, or a name on the local disk for what will be put on an object store.
+
+    What dead processes of this host left there is removed.
+    """
+    if isinstance(path, Path):
+        sweep(path.parent, f"{path.name}.tmp-")
+        return temporary(path)
+    own = Path(tempfile.gettempdir()) / f"errata-{os.getuid()}"
+    try:
+        own.mkdir(mode=0o700, exist_ok=True)
+        mine = own.lstat().st_uid == os.getuid() and not own.is_symlink()
+    except OSError as error:
+        raise StoreError(f"cannot mkdir {own}: {error.strerror}: name another folder by TMPDIR") from error
+    if not mine:
+        raise StoreError(f"{own} is not this user's folder: name another by TMPDIR")
+    sweep(own, "")
+    return temporary(own / path.name)
+
+
 def discard(folder: Path) -> None:
     """Free the space of an unfinished folder, as far as that is possible; leftovers harm nobody."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def sweep(folder: Path, stem: str) -> None:
+def sweep(folder: Location, stem: str) -> None:
     """Remove what dead processes of this host left unfinished: temporary names that begin with `stem`."""
+    if isinstance(folder, ObjectPath):
+        return
     for path in folder.glob(f"{stem}*"):
         match = _TEMPORARY.fullmatch(path.name)
-        if match and match["host"] == _HOST and not _alive(int(match["pid"])):
+        if match and match["host"] == _HOST and not alive(int(match["pid"])):
             discard(path)
             if path.is_file():
                 path.unlink(missing_ok=True)
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether this host has such a process."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -246,7 +308,7 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _failure(operation: str, path: Path, error: OSError) -> str:
+def _failure(operation: str, path: Location, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"cannot {operation} {path}: disk full: free space and run the same command again"
     reason = error.strerror or str(error)
@@ -264,12 +326,12 @@ def render_json(value: Any) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False) + "\n").encode()
 
 
-def read_sealed(path: Path) -> dict[str, Any]:
+def read_sealed(path: Location) -> dict[str, Any]:
     """The body that `sealed` wrote. Raises StoreError if the file is missing or differs by one bit."""
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror}") from error
+        raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
     try:
         body = json.loads(data)
         seal = body.pop("seal")

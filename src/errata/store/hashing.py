@@ -13,11 +13,11 @@ import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from json.encoder import encode_basestring_ascii
 from operator import attrgetter
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, Union
 
 from msgspec.structs import fields
 
+from errata.objects import Location
 from errata.records.arrow import arrow_schema, schema_text
 from errata.records.ids import canonical
 
@@ -65,10 +65,10 @@ class Digest(NamedTuple):
     size: int
 
 
-def file_sha256(path: Path) -> str:
+def file_sha256(path: Location) -> str:
     """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def schema_hash(record_type: type) -> str:

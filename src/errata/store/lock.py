@@ -1,7 +1,7 @@
 """One run at a time makes a version: a lock that dies with the process that holds it, and tells whose it is.
 
 Correctness does not hang on it, since parts and versions are claimed by renames; it keeps a second run from paying for
-every request again. Where the file system has no locks, there is none.
+every request again. Where the file system has no locks, there is none. On an object store it is a lease.
 """
 
 import errno
@@ -13,11 +13,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from errata.errors import StoreError
+from errata.objects import Location, ObjectPath
+from errata.store.lease import leased
 
 
 @contextmanager
-def exclusive(path: Path, what: str) -> Iterator[None]:
+def exclusive(path: Location, what: str) -> Iterator[None]:
     """Hold the lock `path`, in a folder that exists. Raises StoreError if another process does; `what` says of what."""
+    if isinstance(path, ObjectPath):
+        with leased(path, what):
+            yield
+        return
     handle = _acquire(path, what)
     try:
         yield

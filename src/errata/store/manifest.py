@@ -5,13 +5,13 @@ the versions, names the newest.
 """
 
 import re
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 
 from errata.errors import StoreError
+from errata.objects import Location
 from errata.records.manifest import FileEntry, Manifest, manifest_schema
 from errata.records.types import FORMAT_VERSION
 from errata.store.files import Files, read_sealed, sealed, sweep
@@ -59,7 +59,7 @@ def manifest_bytes(manifest: Manifest) -> bytes:
     return sealed(msgspec.to_builtins(manifest))
 
 
-def read_manifest(version: Path) -> Manifest:
+def read_manifest(version: Location) -> Manifest:
     """The manifest of a version's folder. Raises StoreError if it is missing, damaged or of another format."""
     from jsonschema import Draft202012Validator
 
@@ -78,7 +78,7 @@ def read_manifest(version: Path) -> Manifest:
     return Manifest(files=files, models=tuple(body.pop("models")), funnel=tuple(body.pop("funnel")), **body)
 
 
-def find_version(path: Path) -> Path:
+def find_version(path: Location) -> Location:
     """The version's folder that `path` means: itself, or the newest of a dataset `OUT/<name>`.
 
     Raises StoreError, saying what is there instead.
@@ -98,7 +98,7 @@ def find_version(path: Path) -> Path:
     )
 
 
-def point_latest(dataset: Path, version: str, files: Files) -> None:
+def point_latest(dataset: Location, version: str, files: Files) -> None:
     """Let `LATEST` name `version`, unless the version that it names was finished later.
 
     A run that died after its version was claimed is mended by the next one, which makes durable what that one may have
@@ -106,22 +106,22 @@ def point_latest(dataset: Path, version: str, files: Files) -> None:
     """
     sweep(dataset, f"{LATEST}.tmp-")
     try:
-        current = find_version(dataset)
+        current = find_version(dataset) if (dataset / LATEST).exists() else None
     except StoreError:
         current = None
     ours = dataset / version
-    if current is None or _finished(current) < _finished(ours):
+    if current is None or (current != ours and _finished(current) <= _finished(ours)):
         files.replace(dataset / LATEST, f"{version}\n".encode())
     else:
         files.sync(dataset)
 
 
-def _finished(version: Path) -> int:
+def _finished(version: Location) -> int:
     return (version / MANIFEST).stat().st_mtime_ns
 
 
-def _versions(path: Path) -> str:
+def _versions(path: Location) -> str:
     if not path.is_dir():
         return "it is a file"
-    found = sorted(p.parent.parent.name for p in path.glob(f"*/{MANIFEST}") if ".tmp-" not in p.parent.parent.name)
+    found = sorted(p.name for p in path.iterdir() if ".tmp-" not in p.name and (p / MANIFEST).is_file())
     return f"the versions there are {', '.join(found)}" if found else "no version is in it"

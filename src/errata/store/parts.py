@@ -3,9 +3,16 @@
 A worker writes the episodes, drops and exported rows of some 256 problems into a folder under a temporary name, syncs
 it and renames it to `part-00012/`. The rename is the commit: a worker that finds the part there was slower, and
 discards its own, which holds the same rows. A part whose files are not what was written is set aside and made again.
+
+On an object store a part is one object, `part-00012.tar`, put where none is; `done` fetches what it finds to the local
+disk, and all else is as it is there.
 """
 
+import io
 import re
+import shutil
+import tarfile
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,13 +22,14 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from errata.errors import StoreError
+from errata.objects import Location, ObjectPath, read_each
 from errata.records.arrow import from_table
 from errata.records.types import FORMAT_VERSION, Drop, Episode
-from errata.store.files import Files, discard, read_sealed, sealed, sweep, temporary
+from errata.store.files import Files, discard, read_sealed, scratch, sealed, sweep, temporary
 from errata.store.hashing import Total, file_sha256, schema_hash
 from errata.store.order import KEYS, Source, keyed_table
 
-_NAME = re.compile(r"part-(\d{5,})")
+_NAME = re.compile(r"part-(\d{5,})(?:\.tar)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,16 +73,19 @@ class Parts:
     `types` gives the record's type of every config: `episodes`, `drops` and one per export.
     """
 
-    def __init__(self, folder: Path, types: Mapping[str, type], files: Files | None = None) -> None:
+    def __init__(self, folder: Location, types: Mapping[str, type], files: Files | None = None) -> None:
         if types.get("episodes") is not Episode or types.get("drops") is not Drop:
             raise StoreError("a store of parts needs the configs 'episodes' of Episode and 'drops' of Drop")
         self.folder = folder
         self.types = dict(types)
         self.files = files or Files()
+        self._local = folder if isinstance(folder, Path) else scratch(folder)
+        if isinstance(folder, ObjectPath):
+            weakref.finalize(self, shutil.rmtree, self._local, ignore_errors=True)
 
     def path(self, index: int) -> Path:
-        """The folder of a committed part."""
-        return self.folder / f"part-{index:05d}"
+        """The folder of a committed part; on this disk, wherever it was committed."""
+        return self._local / f"part-{index:05d}"
 
     def commit(
         self,
@@ -94,19 +105,21 @@ class Parts:
             raise StoreError(
                 f"part {index}: rows for {', '.join(unknown)}, but the exports are {', '.join(self._exports)}"
             )
-        if self.path(index).exists():
+        if self._committed(index).exists():
             return False
         content = {"episodes": episodes, "drops": drops, **{name: rows.get(name, ()) for name in self._exports}}
         self.files.settle(self.folder)
         made = temporary(self.path(index))
         try:
             self._write(made, index, content, counts)
-            won = self.files.claim(made, self.path(index))
+            if isinstance(place := self._committed(index), ObjectPath):
+                won = self.files.create_object(place, pack(made))
+            else:
+                won = self.files.claim(made, place)
         except Exception:
             discard(made)
             raise
-        if not won:
-            discard(made)
+        discard(made)
         return won
 
     def done(self) -> Found:
@@ -114,8 +127,7 @@ class Parts:
         sweep(self.folder, "part-")
         parts: dict[int, PartInfo] = {}
         damaged = []
-        names = (_NAME.fullmatch(p.name) for p in self.folder.glob("part-*"))
-        for index in sorted(int(m[1]) for m in names if m):
+        for index in self._fetched():
             try:
                 parts[index] = self._verified(index)
             except StoreError as error:
@@ -123,6 +135,8 @@ class Parts:
                 aside = temporary(self.path(index))
                 if self.files.claim(self.path(index), aside):
                     self.files.remove(aside)
+                if isinstance(place := self._committed(index), ObjectPath):
+                    self.files.remove(place)
         return Found(parts, damaged)
 
     def read(self, index: int, config: str) -> pa.Table:
@@ -138,6 +152,21 @@ class Parts:
     def sources(self, config: str, indices: Sequence[int]) -> list[Source]:
         """What errata.store.order merges: one keyed table a part."""
         return [partial(self._keyed, index, config) for index in indices]
+
+    def _committed(self, index: int) -> Location:
+        """What is there once the part is committed."""
+        return self.folder / f"part-{index:05d}.tar" if isinstance(self.folder, ObjectPath) else self.path(index)
+
+    def _fetched(self) -> list[int]:
+        """The indices of all that look like parts, which lie on this disk now."""
+        found = [(int(m[1]), p) for p in self.folder.glob("part-*") if (m := _NAME.fullmatch(p.name))]
+        new = {p: i for i, p in found if isinstance(p, ObjectPath) and not self.path(i).exists()}
+        try:
+            for path, data in read_each(sorted(new)):
+                unpack(data, self.path(new[path]))
+        except OSError as error:
+            raise StoreError(f"cannot fetch the parts in {self.folder}: {error.strerror or error}") from error
+        return sorted(index for index, _ in found)
 
     @property
     def _exports(self) -> list[str]:
@@ -188,3 +217,27 @@ class Parts:
             if not path.is_file() or path.stat().st_size != entry.bytes or file_sha256(path) != entry.sha256:
                 raise StoreError(f"{path} is not what was written")
         return PartInfo(index=index, counts=body["counts"], files=files)
+
+
+def pack(folder: Path) -> bytes:
+    """The files of a folder as one archive."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for path in sorted(folder.iterdir()):
+            data = path.read_bytes()
+            told = tarfile.TarInfo(path.name)
+            told.size = len(data)
+            archive.addfile(told, io.BytesIO(data))
+    return out.getvalue()
+
+
+def unpack(data: bytes, folder: Path) -> None:
+    """The inverse of `pack`; of a damaged archive, what can be had."""
+    folder.mkdir(parents=True)
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            for told in archive:
+                if (file := archive.extractfile(told)) is not None and Path(told.name).name == told.name:
+                    (folder / told.name).write_bytes(file.read())
+    except tarfile.TarError:
+        return  # whoever reads the files finds out

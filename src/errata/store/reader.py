@@ -1,7 +1,7 @@
 """Reading a finished version: its manifest, its rows as records, one episode by its id."""
 
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from errata.errors import StoreError
+from errata.objects import Location, ObjectPath, locate
 from errata.records import types as record_types
 from errata.records.arrow import from_table
 from errata.records.manifest import Manifest
@@ -22,11 +23,11 @@ _SHOWN = 5
 class Dataset:
     """One version on disk. Made by `open_dataset`."""
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, path: Location, manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
 
-    def files(self, config: str, split: str | None = None) -> list[Path]:
+    def files(self, config: str, split: str | None = None) -> list[Location]:
         """The Parquet files of a config in their order. Raises StoreError for a config or split that is not there."""
         splits = self._choose("config", config, self.manifest.configs)
         chosen = sorted(splits) if split is None else [split]
@@ -51,7 +52,7 @@ class Dataset:
 
     def episode(self, id: str) -> Episode:
         """The episode with this id, or the only one whose id begins with it. Raises StoreError with what there is."""
-        found: dict[str, tuple[Path, int]] = {}
+        found: dict[str, tuple[Location, int]] = {}
         for path in self.files("episodes"):
             for row, name in _matching(path, id):
                 if name == id:
@@ -70,9 +71,9 @@ class Dataset:
         return known[name]
 
 
-def open_dataset(path: str | Path) -> Dataset:
+def open_dataset(path: str | Location) -> Dataset:
     """The version at `path`, or the newest one of the dataset at `path`. Raises StoreError if it is neither."""
-    version = find_version(Path(path))
+    version = find_version(locate(path))
     return Dataset(version, read_manifest(version))
 
 
@@ -81,10 +82,21 @@ def split_of(path: str) -> str:
     return path.rpartition("/")[2].partition("-")[0]
 
 
-def read_records(path: Path, record: type) -> Iterator[Any]:
+@contextmanager
+def parquet(path: Location) -> Iterator[pq.ParquetFile]:
+    """A Parquet file, open; its page checksums are verified."""
+    if isinstance(path, ObjectPath):
+        with path.open() as source, pq.ParquetFile(source, page_checksum_verification=True) as file:
+            yield file
+    else:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            yield file
+
+
+def read_records(path: Location, record: type) -> Iterator[Any]:
     """The records of one Parquet file, a few hundred in memory at a time, its page checksums verified."""
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with parquet(path) as file:
             for batch in file.iter_batches(batch_size=_BATCH):
                 table = pa.Table.from_batches([batch])
                 yield from from_table(table.replace_schema_metadata(None), record)
@@ -92,9 +104,9 @@ def read_records(path: Path, record: type) -> Iterator[Any]:
         raise StoreError(f"cannot read {path}: {error}".replace("\n", " ")) from error
 
 
-def _matching(path: Path, prefix: str) -> list[tuple[int, str]]:
+def _matching(path: Location, prefix: str) -> list[tuple[int, str]]:
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with parquet(path) as file:
             ids = file.read(columns=["problem.id"])["problem"].combine_chunks().field("id")
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"cannot read {path}: {error}".replace("\n", " ")) from error
@@ -102,8 +114,8 @@ def _matching(path: Path, prefix: str) -> list[tuple[int, str]]:
     return [(row, ids[row].as_py()) for row in rows]
 
 
-def _one(path: Path, row: int) -> Episode:
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+def _one(path: Location, row: int) -> Episode:
+    with parquet(path) as file:
         for group in range(file.num_row_groups):
             size = file.metadata.row_group(group).num_rows
             if row < size:
