@@ -119,7 +119,7 @@ def run(options: Options, watch: Callable[[Job, Progress, int], None]) -> tuple[
 
 def _make(job: Job, watch: Callable[[Job, Progress, int], None]) -> dataset.Finished:
     options = job.options
-    began = time.time()
+    began, since = time.time(), time.monotonic()
     parts = Parts(job.work, job.plan.types)
     done = parts.done()
     journal = Journal(job.journal)
@@ -156,7 +156,7 @@ def _make(job: Job, watch: Callable[[Job, Progress, int], None]) -> dataset.Fini
         "system": platform.platform(),
         "runner": options.runner,
         "started": began,
-        "seconds": time.time() - began,
+        "seconds": time.monotonic() - since,
         "progress": asdict(last),
         "engines": engines,
         "parts_reused": len(done.parts),
