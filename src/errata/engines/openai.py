@@ -30,6 +30,8 @@ Endpoints = Annotated[str | list[str], "endpoint"]
 NEVER = float("-inf")
 
 _COME_BACK = "the run can be resumed"
+_TELLING = 8
+"""Characters of a key that are no longer told."""
 
 
 class _Tries:
@@ -290,7 +292,10 @@ class OpenAI:
     def _redacted(self, text: str) -> str:
         """A message to the user: a server may quote the key in whatever it answers."""
         key = os.environ.get(self._key_env, "").strip()
-        return text.replace(key, "[key]") if key else text
+        for end in range(len(key), min(len(key), _TELLING) - 1, -1):  # also where the message was cut within it
+            if end:
+                text = text.replace(key[:end], "[key]")
+        return text
 
 
 def _checked(base_url: str, model: str, extra: dict[str, Any]) -> str:
