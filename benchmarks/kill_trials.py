@@ -230,21 +230,23 @@ def series(runner: str, count: int, seed: int) -> list[Trial]:
     """`count` trials, the targets in turn."""
     options = ("--replicas", "2", "--lengths", "text", "--step-ms", "1", "--prefill-rate", "0")
     with simulator(*options) as urls, one_ray(runner) as address, tempfile.TemporaryDirectory() as folder:
-        Trials("local", urls).whole(f"{folder}/local")
-        expected = content(f"{folder}/local")
         shared, alone = Trials(runner, urls, address=address), Trials(runner, urls)
         seconds = shared.whole(f"{folder}/whole")
-        if content(f"{folder}/whole") != expected:
-            raise SystemExit(f"{runner} makes another dataset than the local runner, without a kill")
-        alone.requests = shared.requests
+        expected, alone.requests = content(f"{folder}/whole"), shared.requests
+        if runner != "local":
+            Trials("local", urls).whole(f"{folder}/local")
+            if content(f"{folder}/local") != expected:
+                raise SystemExit(f"{runner} makes another dataset than the local runner, without a kill")
         print(f"{runner}: an undisturbed run takes {seconds:.1f} s, {shared.requests} requests", flush=True)
         done = []
         for number in range(count):
             target = TARGETS[runner][number % len(TARGETS[runner])]
             trials = alone if target in ("raylet", "head") else shared
             done.append(trials.trial(target, random.Random(f"{seed} {runner} {number}"), expected))
-            if done[-1].faults or done[-1].hung:
-                print(f"{runner} trial {number}: {done[-1]}", flush=True)
+            t = done[-1]
+            told = "; ".join(t.faults) or "the same dataset"
+            hung = ", one hung" if t.hung else ""
+            print(f"{number + 1}. {target}: {t.runs} runs{hung}, {t.repeated} asked twice, {told}", flush=True)
     return done
 
 

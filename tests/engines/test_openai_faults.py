@@ -1,4 +1,4 @@
-"""Every fault of a server has one outcome and exact counters: the rows F1 to F29 that concern a client."""
+"""Every fault of a server has one outcome and exact counters: what tests/faults/matrix.py asks of the client alone."""
 
 import asyncio
 import json
