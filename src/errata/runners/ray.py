@@ -186,17 +186,21 @@ class _Driver:
                 await self._one(waiting)
             watch(await self._look())
             stats = {role: await self._stats(names) for role, names in self.names.items()}
-            await asyncio.gather(*(a.close.remote() for a in (*self.workers, *self.engines.values())))
+            # All parts are committed: that a replica has died meanwhile, and is just coming back, is no matter.
+            closing = (a.close.remote() for a in (*self.workers, *self.engines.values()))
+            await asyncio.gather(*closing, return_exceptions=True)
             return stats
         finally:
             for task in (*watching, *waiting):
                 task.cancel()
 
     async def _stats(self, names: list[str]) -> dict[str, Any]:
-        """What the replicas count of themselves, added up."""
+        """What the replicas count of themselves, added up; one that died has forgotten."""
         total: Counter[str] = Counter()
-        for found in await asyncio.gather(*(self.engines[n].stats.remote() for n in names)):
-            total.update(found)
+        told = (self.engines[n].stats.remote() for n in names)
+        for found in await asyncio.gather(*told, return_exceptions=True):
+            if isinstance(found, dict):
+                total.update(found)
         return dict(total)
 
     async def _one(self, waiting: dict[asyncio.Task[None], int]) -> None:
