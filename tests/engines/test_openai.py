@@ -105,8 +105,11 @@ def test_identity_covers_what_changes_replies_and_nothing_else() -> None:
     ("change", "says"),
     [
         ({"base_url": "localhost:8000"}, "http"),
-        ({"base_url": "http://user:secret@h/v1"}, "api_key_env"),
-        ({"base_url": "http://h/v1?key=secret"}, "http"),
+        ({"base_url": "http://user:canary@h/v1"}, "api_key_env"),
+        ({"base_url": "http://h/v1?key=canary"}, "api_key_env"),
+        ({"base_url": "http://h:x/v1?key=canary"}, "api_key_env"),
+        ({"base_url": "http://h/v1#canary"}, "api_key_env"),
+        ({"api_key_env": "sk-canary"}, "name of an environment variable"),
         ({"model": ""}, "model"),
         ({"extra": {"seed": 1}}, "seed"),
         ({"extra": {"x": float("nan")}}, "JSON"),
@@ -117,7 +120,7 @@ def test_identity_covers_what_changes_replies_and_nothing_else() -> None:
 def test_parameters_that_cannot_work_are_refused(change: dict[str, Any], says: str) -> None:
     with pytest.raises(RecipeError, match=says) as told:
         OpenAI(**({"model": "m", "base_url": "http://h/v1"} | change))
-    assert "user:secret" not in str(told.value)
+    assert "canary" not in str(told.value)
 
 
 def test_f5_a_wrong_key_stops_everything_at_once_and_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:

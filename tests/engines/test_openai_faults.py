@@ -1,4 +1,4 @@
-"""Every fault of a server has one outcome and exact counters: the rows F1 to F29 that concern a client."""
+"""Every fault of a server has one outcome and exact counters: what tests/faults/matrix.py asks of the client alone."""
 
 import asyncio
 import json
@@ -228,13 +228,22 @@ def test_f17_a_change_of_fingerprint_is_flagged() -> None:
 
 def test_f18_text_that_no_file_holds_is_mended_and_flagged() -> None:
     reply = Outcome(servers.content("a\ud800b\0c \U0001f600 \u202e")).reply
-    assert reply is not None and reply.text == "a\ufffdb\ufffdc \U0001f600 \u202e" and reply.flags == ("surrogates",)
+    assert reply is not None and reply.text == "a\ufffdb\ufffdc \U0001f600 \u202e"
+    assert reply.flags == ("bidi", "surrogates")
 
 
 def test_f18_a_byte_order_mark_is_borne() -> None:
     body = {"choices": [{"message": {"content": "four"}, "finish_reason": "stop"}]}
     reply = Outcome(servers.raw(b"\xef\xbb\xbf" + json.dumps(body).encode())).reply
     assert reply is not None and reply.text == "four" and reply.flags == ("usage_missing",)
+
+
+@pytest.mark.parametrize("used", [(3, 65), (0, 1), (3, 0)])
+def test_f21_counts_that_cannot_be_are_flagged(used: tuple[int, int]) -> None:
+    usage = {"prompt_tokens": used[0], "completion_tokens": used[1]}
+    reply = Outcome(servers.edit(lambda e: e.update(usage=usage))).reply
+    assert reply is not None and "usage_wrong" in reply.flags
+    assert reply.finish == ("length" if used[1] > 64 else "stop"), "what may be cut is not taken for whole"
 
 
 @pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": -1, "completion_tokens": 2}, {"prompt_tokens": True}, 3])

@@ -32,14 +32,14 @@ def ran(
 
 
 class Killer:
-    """Kills every actor whose name holds `what`, once, when some parts are committed. Ray starts them again."""
+    """Kills every actor whose name holds `what`, once, when so many parts are committed. Ray starts them again."""
 
-    def __init__(self, what: str) -> None:
-        self.what = what
+    def __init__(self, what: str, parts: int = 2) -> None:
+        self.what, self.parts = what, parts
         self.killed = 0
 
     def __call__(self, progress: Progress) -> None:
-        if progress.parts < 2 or self.killed:
+        if progress.parts < self.parts or self.killed:
             return
         for name in ray.util.list_named_actors():
             if self.what in name:
@@ -65,8 +65,8 @@ def main(folder: Path) -> None:
     with Server(latency=0.1) as server:
         recipe.served(server.url, concurrency=4)
         tell("served", **ran(recipe, folder / "served"), asked=server.requests)
-        for what, workers in (("-worker-", 2), ("-student", 2), ("-worker-", 1)):
-            killer, before = Killer(what), server.requests
+        for what, workers, parts in (("-worker-", 2, 2), ("-student", 2, 2), ("-worker-", 1, 2), ("-student", 1, 30)):
+            killer, before = Killer(what, parts), server.requests
             name = f"killed {workers}{what}"
             found = ran(recipe, folder / name, killer, runner="ray", workers=workers)
             tell(name, **found, killed=killer.killed, asked=server.requests - before)

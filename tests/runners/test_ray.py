@@ -27,7 +27,7 @@ def test_a_replay_on_ray_asks_no_engine(runs: dict[str, dict[str, Any]]) -> None
     assert runs["replay"] == {**runs["local"], "requests": 0}
 
 
-@pytest.mark.parametrize(("actors", "killed"), [("2-worker-", 2), ("1-worker-", 1), ("2-student", 1)])
+@pytest.mark.parametrize(("actors", "killed"), [("2-worker-", 2), ("1-worker-", 1), ("2-student", 1), ("1-student", 1)])
 def test_actors_that_die_change_nothing(runs: dict[str, dict[str, Any]], actors: str, killed: int) -> None:
     found, whole = runs[f"killed {actors}"], runs["served"]
     assert found["killed"] == killed

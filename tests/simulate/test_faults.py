@@ -64,6 +64,7 @@ SIGNS: dict[str, Sign] = {
     "nan": lambda head, data, reset: b'"prompt_tokens": NaN' in data,
     "deep": lambda head, data, reset: data == b"[" * 100_000,
     "huge_int": lambda head, data, reset: b"9" * 5000 in data,
+    "flood": lambda head, data, reset: len(data) == length(head) > 10_000_000,
     "invalid_utf8": lambda head, data, reset: b'"content": "\xff' in data,
     "bom": lambda head, data, reset: data.startswith(b"\xef\xbb\xbf{"),
     "surrogate": lambda head, data, reset: "\ud800" in text(data),
@@ -86,6 +87,12 @@ SIGNS: dict[str, Sign] = {
     "fingerprint": lambda head, data, reset: json.loads(data)["system_fingerprint"] != traffic.FINGERPRINT,
     "usage_missing": lambda head, data, reset: "usage" not in json.loads(data),
     "usage_negative": lambda head, data, reset: json.loads(data)["usage"]["prompt_tokens"] < 0,
+    "usage_wrong": lambda head, data, reset: json.loads(data)["usage"]["completion_tokens"] == 0 and text(data),
+    "logprobs": lambda head, data, reset: choice(data)["logprobs"]["content"][0]["logprob"] is None,
+    "tool_calls": lambda head, data, reset: text(data) is None and choice(data)["message"]["tool_calls"],
+    "fenced": lambda head, data, reset: text(data).startswith("```json\n") and text(data).endswith("\n```"),
+    "prose": lambda head, data, reset: "The answer is" in text(data) and text(data).endswith("helps!"),
+    "twice": lambda head, data, reset: "The answer is" in text(data),
     "reasoning": lambda head, data, reset: choice(data)["message"]["reasoning_content"],
     "content_filter": lambda head, data, reset: choice(data)["finish_reason"] == "content_filter",
     "refusal": lambda head, data, reset: choice(data)["message"]["refusal"] and text(data) is None,
@@ -114,6 +121,12 @@ def test_each_kind_is_seen_once_counted_once_and_then_over(name: str) -> None:
         assert told["arrived"] == 1 + (KINDS[name].place != "front")
 
     run(use, fault=(f"{name}=1",), drip_seconds=0.0)
+
+
+def test_a_key_stands_twice_in_a_json_reply() -> None:
+    envelope = {"choices": [{"message": {"content": '{"first_error": 3, "reason": "a, b"}'}}], "usage": {}}
+    said = text(faults.altered(KINDS["twice"], envelope, None))
+    assert said == '{"first_error": 3, "first_error": 3, "reason": "a, b"}'
 
 
 def test_silence_takes_no_slot_and_ends_when_the_client_leaves() -> None:

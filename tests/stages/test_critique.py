@@ -50,13 +50,13 @@ def test_steps_are_counted_from_1_by_readers_and_from_0_in_records(prompt: str) 
 def test_readings(said: str, verdict: str, step: int | None) -> None:
     made = run(critique, START, teacher(said))
     assert [(c.verdict, c.first_error, c.text) for c in made.critiques] == [(verdict, step, said)]
-    unread = [("location_unread", "filtered", made.critiques[0].id)] if verdict == "unknown" else []
+    unread = [("parse", "quarantined", made.critiques[0].id)] if verdict == "unknown" else []
     assert [(d.code, d.kind, d.target) for d in made.drops] == unread
 
 
 def test_a_cut_critique_is_unknown() -> None:
     made = run(critique, START, World({"teacher": Says(lambda _: cut("First wrong step: 2"))}))
-    assert made.critiques[0].verdict == "unknown" and codes(made.drops) == ["location_unread"]
+    assert made.critiques[0].verdict == "unknown" and codes(made.drops) == ["truncated"]
 
 
 def test_n_critiques_of_the_chosen_attempts_each_with_its_own_seed() -> None:

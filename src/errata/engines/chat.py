@@ -39,6 +39,7 @@ _FINISH: Mapping[str, Finish] = {
     "content_filter": "filter",
 }
 _UNPRINTABLE = re.compile("[\x00\ud800-\udfff]")
+_TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
 class Envelope(NamedTuple):
@@ -94,6 +95,7 @@ def decode_reply(content: bytes, request: Request) -> Envelope:
     flags: list[str] = []
     finish = _FINISH[reason]
     used = _usage(envelope.get("usage"), flags)
+    # Whether the count is right or wrong, an answer that may be cut is not taken for a whole one.
     if finish == "stop" and used[1] >= request.sampling.max_tokens:
         finish = "length"
         flags.append("cut_unreported")
@@ -105,6 +107,8 @@ def decode_reply(content: bytes, request: Request) -> Envelope:
     if content_text is not None and not isinstance(content_text, str):
         _bad("content that is no text")
     text = _mended(content_text or "", flags)
+    if "usage_missing" not in flags and not _may_be(used, text, request):
+        flags.append("usage_wrong")
     # A continuation may rightly add nothing, and an answer that was cut is reported as cut, however little is left.
     if finish == "stop" and not request.continues and _is_empty(text):
         raise Fault("empty", "empty", "the server answered no text")
@@ -158,12 +162,25 @@ def _usage(usage: Any, flags: list[str]) -> tuple[int, int]:
     return prompt, completion
 
 
+def _may_be(used: tuple[int, int], text: str, request: Request) -> bool:
+    """Whether the counts can be right: without the model's tokenizer more cannot be said."""
+    prompt, completion = used
+    return prompt > 0 and (completion > 0 or not text) and completion <= request.sampling.max_tokens
+
+
 def _mended(text: str, flags: list[str]) -> str:
-    """Text that every file format can hold: half surrogates and NUL become U+FFFD, flagged."""
-    if (text.isascii() and "\0" not in text) or not _UNPRINTABLE.search(text):
+    """Text that every file format can hold: half surrogates and NUL become U+FFFD, flagged.
+
+    Marks that turn the writing direction stay, for some scripts need them, and are flagged.
+    """
+    if text.isascii() and "\0" not in text:
         return text
-    flags.append("surrogates")
-    return _UNPRINTABLE.sub("\ufffd", text)
+    if _TURNING.search(text):
+        flags.append("bidi")
+    if _UNPRINTABLE.search(text):
+        flags.append("surrogates")
+        text = _UNPRINTABLE.sub("\ufffd", text)
+    return text
 
 
 def _is_empty(text: str) -> bool:

@@ -30,6 +30,8 @@ Endpoints = Annotated[str | list[str], "endpoint"]
 NEVER = float("-inf")
 
 _COME_BACK = "the run can be resumed"
+_TELLING = 8
+"""Characters of a key that are no longer told."""
 
 
 class _Tries:
@@ -80,6 +82,8 @@ class OpenAI:
             raise RecipeError(f"engine openai: base_url names {'a server twice' if urls else 'no server'}: {base_url}")
         if concurrency < 1 or deadline <= 0 or retries < 0 or backoff < 0:
             raise RecipeError("engine openai: concurrency must be at least 1, deadline above 0, the others not below 0")
+        if api_key_env and not api_key_env.isidentifier():
+            raise RecipeError("engine openai: api_key_env is the name of an environment variable, not the key itself")
         self._model, self._served_as, self._extra = model, served_as or model, dict(extra)
         self._urls, self._concurrency = urls, concurrency
         self._key_env, self._deadline, self._retries, self._backoff = api_key_env, deadline, retries, backoff
@@ -89,8 +93,9 @@ class OpenAI:
         self._last_reply = NEVER
         self._fingerprints = [""] * len(urls)
         self.stats: dict[str, int] = {"requests": 0, "prompt_tokens": 0, "completion_tokens": 0}
-        """`requests` asked, tokens of replies accepted, and `retry_REASON` for each further try; for run.json. Where
-        there are several servers, also the tries that each was sent, `endpoint_0_requests`."""
+        """`requests` asked, tokens of replies accepted, `retry_REASON` for each further try and `flag_NAME` for each
+        reply accepted with that flag; for run.json. Where there are several servers, also the tries that each was
+        sent, `endpoint_0_requests`."""
         self._counters = [f"endpoint_{i}_requests" for i in range(len(urls))] if len(urls) > 1 else []
         self.stats.update(dict.fromkeys(self._counters, 0))
         self._prepare()
@@ -217,6 +222,8 @@ class OpenAI:
         if envelope.fingerprint != known:
             flags += ("fingerprint_changed",) if known else ()
             self._fingerprints[asked.number] = known or envelope.fingerprint
+        for flag in flags:
+            self._count(f"flag_{flag}")
         self.stats["prompt_tokens"] += reply.prompt_tokens
         self.stats["completion_tokens"] += reply.completion_tokens
         self._last_reply = monotonic()
@@ -225,7 +232,6 @@ class OpenAI:
     async def _refused(self, answer: Answer, asked: Server) -> Reply:
         """Raise what an answer other than 200 means."""
         message, code = said(answer.content)
-        message = self._redacted(message)
         status = answer.status
         if status in (401, 403):
             self._stop(f"{asked.base} refused the key ({status}): set {self._key_env} to one for {self._model!r}")
@@ -237,7 +243,7 @@ class OpenAI:
             self._stop(f"{asked.base} redirects to {answer.headers.get('Location', '')!r:.200}: set base_url to that")
         if status == 400 and code == "content_filter":
             return Reply(text="", finish="filter", prompt_tokens=0, completion_tokens=0, flags=("usage_missing",))
-        fault = refused(status, answer.headers, message)
+        fault = refused(status, answer.headers, self._redacted(message))
         if isinstance(fault, Fault) and fault.pause is not None:
             if fault.pause > self._deadline:
                 self._stop(f"{asked.base} asks to be left alone for {fault.pause:.0f} seconds ({status}): {message}")
@@ -274,7 +280,10 @@ class OpenAI:
             self._give_up(fault, tries)
         if fault.reason == "empty":
             tries.seed = ids.seed(seed=tries.seed, after="empty")
-        self.stats[f"retry_{fault.reason}"] = self.stats.get(f"retry_{fault.reason}", 0) + 1
+        self._count(f"retry_{fault.reason}")
+
+    def _count(self, what: str) -> None:
+        self.stats[what] = self.stats.get(what, 0) + 1
 
     def _give_up(self, fault: Fault, tries: _Tries) -> NoReturn:
         """One request is lost, or all are: the server is down if it answered nobody while this request was tried."""
@@ -285,28 +294,35 @@ class OpenAI:
             self._stop(f"the server is down: {told}; check that base_url names a chat server, and http or https")
         if fault.reason == "http_429" and self._last_reply < tries.began:
             self._stop(f"{tries.server.base} has admitted no request: {told}")
-        raise EngineError(fault.code, told)
+        raise EngineError(fault.code, self._redacted(told))
 
     def _stop(self, message: str) -> NoReturn:
-        self._down = f"{message}; {_COME_BACK}"
+        self._down = f"{self._redacted(message)}; {_COME_BACK}"
         raise EngineDown(self._down)
 
     def _redacted(self, text: str) -> str:
-        """Text of a server, which may quote the key that it refused."""
+        """A message to the user: a server may quote the key in whatever it answers."""
         key = os.environ.get(self._key_env, "").strip()
-        return text.replace(key, "[key]") if key else text
+        for end in range(len(key), min(len(key), _TELLING) - 1, -1):  # also where the message was cut within it
+            if end:
+                text = text.replace(key[:end], "[key]")
+        return text
 
 
 def _checked(base_url: str, model: str, extra: dict[str, Any]) -> str:
     """The base URL without its last slash. Raises RecipeError for parameters that no request could be made from."""
     try:
         url = URL(base_url.rstrip("/"))
-        good = url.scheme in ("http", "https") and bool(url.host) and not (url.query_string or url.fragment)
-        secret = url.user is not None or url.password is not None
+        good = url.scheme in ("http", "https") and bool(url.host)
+        secret = any((url.user, url.password, url.query_string, url.fragment))
     except ValueError:
-        good, secret = False, "@" in base_url
+        good, secret = False, "@" in base_url or "?" in base_url
     if secret:
-        raise RecipeError("engine openai: base_url holds a user or password: put the key into the variable api_key_env")
+        # Not told: what stands there may be a key.
+        raise RecipeError(
+            "engine openai: base_url holds a user, password, query or fragment: end it with the path, such as /v1, and "
+            "put the key into the variable that api_key_env names"
+        )
     if not good:
         raise RecipeError(f"engine openai: base_url {base_url!r} is no http(s) URL such as http://127.0.0.1:8000/v1")
     if not model:

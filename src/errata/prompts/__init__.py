@@ -52,6 +52,14 @@ _ENVIRONMENT = _Environment(undefined=StrictUndefined, keep_trailing_newline=Tru
 _ENVIRONMENT.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "sort_keys": True}
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object in which no key stands twice: of two answers neither is taken."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
 class Location(NamedTuple):
     """What a reply says of the first error: `found` is error, no_error or unknown; `step` is 0-based."""
 
@@ -80,7 +88,7 @@ class Reading:
     def _number(self, text: str) -> int | None:
         if self.key:
             try:
-                value = json.loads(text)[self.key]
+                value = json.loads(text, object_pairs_hook=_once)[self.key]
             except (ValueError, KeyError, TypeError, RecursionError):
                 return None
             return value - self.base if isinstance(value, int) and not isinstance(value, bool) else None

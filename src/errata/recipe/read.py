@@ -29,6 +29,8 @@ _Validator = extend(  # type: ignore[no-untyped-call]
     ),
 )
 _PUBLIC = ", ".join(sorted(prompts.PUBLIC))
+MOST_VALUES = 100_000
+"""A line of YAML can stand for the line before it nine times, and ten such lines for more than memory holds."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -162,11 +164,24 @@ def _faults(rules: Mapping[str, Any], data: Any, where: str) -> list[str]:
 def _plain(data: dict[str, Any], file: str) -> dict[str, Any]:
     """As JSON would give it back: dates and keys as text."""
     try:
+        if _values(data, {}) > MOST_VALUES:
+            raise RecipeError(f"{file} stands for over {MOST_VALUES:,} values: its aliases (*name) multiply each other")
         return typing.cast(dict[str, Any], json.loads(json.dumps(data, default=str, allow_nan=False)))
     except (ValueError, RecursionError) as error:
         raise RecipeError(
             f"{file} holds what JSON cannot ({error}): numbers are finite, and no list holds itself"
         ) from error
+
+
+def _values(data: Any, known: dict[int, int]) -> int:
+    """How many values `data` would hold, were each alias written out."""
+    if not isinstance(data, dict | list):
+        return 1
+    if id(data) not in known:
+        known[id(data)] = 0  # a list that holds itself is found later
+        parts = data.values() if isinstance(data, dict) else data
+        known[id(data)] = 1 + sum(_values(part, known) for part in parts)
+    return known[id(data)]
 
 
 def _use(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from errata import registry
 from errata.engines.base import Request
 from errata.engines.journal import Journaled
+from errata.engines.repetition import looped
 from errata.errors import EngineError
 from errata.prompts import Prompt
 from errata.records.ids import canonical
@@ -73,6 +74,8 @@ class StepContext:
         key, reply = await engine.generate(request)
         if reply.finish == "filter":
             raise EngineError("refusal", f"{engine.identity.model} refused to answer")
+        if circles := looped(reply.text):
+            raise EngineError("loop", f"{engine.identity.model} went round in circles: {circles}")
         identity = engine.identity
         call = Call(
             role=role, engine=identity.engine, model=identity.model, revision=identity.revision, key=key, seed=seed,

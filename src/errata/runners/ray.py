@@ -256,7 +256,7 @@ class _Driver:
         return [f for f in found if isinstance(f, kind)]
 
     async def _stats(self, names: list[str]) -> dict[str, Any]:
-        """What the replicas count of themselves, added up."""
+        """What the replicas count of themselves, added up; one that died has forgotten."""
         total: Counter[str] = Counter()
         for found in await self._answers([self.engines[n].stats.remote() for n in names], dict):
             total.update(found)

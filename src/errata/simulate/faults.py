@@ -52,6 +52,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("nan", "reply", "NaN in the JSON"),
         Kind("deep", "reply", "JSON nested 100,000 deep"),
         Kind("huge_int", "reply", "an integer of 5,000 digits"),
+        Kind("flood", "reply", "an answer longer than 10 MB"),
         Kind("invalid_utf8", "reply", "bytes that are no UTF-8"),
         Kind("bom", "reply", "a byte order mark before the JSON", answers=True),
         Kind("surrogate", "reply", "a lone surrogate in the content", answers=True),
@@ -72,6 +73,12 @@ KINDS: Mapping[str, Kind] = {
         Kind("fingerprint", "reply", "another system_fingerprint", answers=True),
         Kind("usage_missing", "reply", "no usage", answers=True),
         Kind("usage_negative", "reply", "a negative count of tokens", answers=True),
+        Kind("usage_wrong", "reply", "no completion tokens for a reply that has text", answers=True),
+        Kind("logprobs", "reply", "logprobs that were not asked for, null and -9999, of another length", answers=True),
+        Kind("tool_calls", "reply", "a call of a tool that does not exist, its arguments cut, and null content"),
+        Kind("fenced", "reply", "the content in a Markdown fence", answers=True),
+        Kind("prose", "reply", "a sentence after the content", answers=True),
+        Kind("twice", "reply", "a key that stands twice, where the content is a JSON object", answers=True),
         Kind("reasoning", "reply", "reasoning_content beside the content", answers=True),
         Kind("content_filter", "reply", "finish_reason is content_filter, and null content", answers=True),
         Kind("refusal", "reply", "a refusal instead of content", answers=True),
@@ -82,12 +89,16 @@ _RAW: Mapping[str, bytes] = {
     "html": b"<html><body>Bad gateway</body></html>",
     "empty_body": b"",
     "deep": b"[" * 100_000,
+    "flood": b'{"choices": []' + b" " * 10_000_000 + b"}",
     "huge_int": b'{"choices": ' + b"9" * 5000 + b"}",
 }
 _CONTENT: Mapping[str, str | None] = {
     "empty": "", "whitespace": " \n\t", "think": "<think>What was asked?</think>\n", "null": None,
 }  # fmt: skip
 _MARKS: Mapping[str, str] = {"surrogate": "\ud800", "nul": "\0", "bidi": "\u202e"}
+_AROUND: Mapping[str, tuple[str, str]] = {"fenced": ("```json\n", "\n```"), "prose": ("", "\nI hope this helps!")}
+_TOOL = {"id": "call_0", "type": "function", "function": {"name": "no_such_tool", "arguments": '{"path": "/et'}}
+_LOGPROBS = {"content": [{"token": "a", "logprob": None}, {"token": "b", "logprob": -9999.0}]}
 _CHANGES: Mapping[str, Callable[[dict[str, Any]], Any]] = {
     "finish_unknown": lambda e: e["choices"][0].update(finish_reason="abort"),
     "choices_extra": lambda e: e["choices"].append(e["choices"][0] | {"index": 1}),
@@ -97,6 +108,11 @@ _CHANGES: Mapping[str, Callable[[dict[str, Any]], Any]] = {
     "fingerprint": lambda e: e.update(system_fingerprint="changed"),
     "usage_missing": lambda e: e.pop("usage"),
     "usage_negative": lambda e: e["usage"].update(prompt_tokens=-1),
+    "usage_wrong": lambda e: e["usage"].update(completion_tokens=0),
+    "logprobs": lambda e: e["choices"][0].update(logprobs=_LOGPROBS),
+    "tool_calls": lambda e: e["choices"][0].update(
+        message={"role": "assistant", "content": None, "tool_calls": [_TOOL]}, finish_reason="tool_calls"
+    ),
     "nan": lambda e: e["usage"].update(prompt_tokens=float("nan")),
     "reasoning": lambda e: e["choices"][0]["message"].update(reasoning_content="What was asked?"),
     "refusal": lambda e: e["choices"][0]["message"].update(content=None, refusal="I cannot help with that."),
@@ -179,6 +195,11 @@ def _edit(name: str, envelope: dict[str, Any], max_tokens: int | None) -> None:
     match name:
         case "empty" | "whitespace" | "think" | "null":
             message["content"] = _CONTENT[name]
+        case "fenced" | "prose":
+            message["content"] = _AROUND[name][0] + text + _AROUND[name][1]
+        case "twice" if text.startswith("{"):
+            first = text[1:].partition(",")[0].rstrip("}")
+            message["content"] = f"{{{first}, {text[1:]}"
         case "surrogate" | "nul" | "bidi":
             message["content"] = text[: len(text) // 2] + _MARKS[name] + text[len(text) // 2 :]
         case "finish_length":

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from errata.records.types import Additions, Attempt, Critique, Episode, Outcome
 from errata.registry import Count, Most, PromptName, Role, StepName, stage
-from errata.stages.base import Context, chosen, filtered, gather, new_id, request_seed
+from errata.stages.base import Context, chosen, gather, new_id, quarantined, request_seed
 
 
 @stage(version=1)
@@ -41,7 +41,9 @@ async def critique(
     tasks = {new_id(episode, ctx, a.id, k): one(a, k) for a in attempts for k in range(n)}
     critiques, drops = await gather(episode, ctx, tasks)
     unread = tuple(
-        filtered(episode, ctx, c.id, "location_unread", c.text[:200]) for c in critiques if c.verdict == "unknown"
+        quarantined(episode, ctx, c.id, "parse" if c.call.finish == "stop" else "truncated", c.text[:200])
+        for c in critiques
+        if c.verdict == "unknown"
     )
     return Additions(critiques=tuple(critiques), drops=(*drops, *unread))
 
