@@ -17,7 +17,7 @@ import os
 import time
 import zlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -101,9 +101,10 @@ class Journal:
     """
 
     def __init__(
-        self, folder: Path, *, flush_seconds: float = FLUSH_SECONDS, before: Before = lambda operation, path: None
-    ) -> None:
-        self.folder, self.flush_seconds, self._before = folder, flush_seconds, before
+        self, folder: Path, *, flush_seconds: float = FLUSH_SECONDS, before: Before = lambda operation, path: None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        self.folder, self.flush_seconds, self._before, self._wall = folder, flush_seconds, before, wall
         self._bad = 0
         self._torn: set[Path] = set()
         self._files: list[Path] = []
@@ -265,7 +266,7 @@ class Journal:
 
     def _write(self, data: bytes) -> None:
         if self._own is None:
-            self._own = create(self.folder / f"{time.time_ns():020d}-{os.getpid()}.jsonl", self._before)
+            self._own = create(self.folder / f"{int(self._wall() * 1e9):020d}-{os.getpid()}.jsonl", self._before)
         self._own.append(data)
 
     async def close(self) -> None:

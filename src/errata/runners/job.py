@@ -2,14 +2,12 @@
 
 import asyncio
 import platform
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import uvloop
 from msgspec import structs
 
 from errata import __version__, registry
@@ -26,8 +24,8 @@ from errata.runners.episode import leaves, ours
 from errata.runners.local import Progress, run_local
 from errata.runners.part import Count, add_funnels, add_metrics
 from errata.runners.plan import Plan
+from errata.runners.world import World
 from errata.store import dataset
-from errata.store.files import Files
 from errata.store.lock import exclusive
 from errata.store.manifest import check_name, point_latest
 from errata.store.parts import Parts
@@ -102,27 +100,34 @@ def located(kind: registry.Kind, use: Use, folder: Path) -> Use:
 def run(options: Options, watch: Callable[[Job, Progress, int], None]) -> tuple[Job, dataset.Finished]:
     """Run a recipe to a dataset version; `watch` is told of progress and of the parts already done."""
     job = prepare(options)
+    return job, carry_out(job, watch)
+
+
+def carry_out(job: Job, watch: Callable[[Job, Progress, int], None], world: World | None = None) -> dataset.Finished:
+    """Make the version that a job names, unless it is there."""
+    world = world or World()
+    options = job.options
     folder = options.out / job.recipe.name
     found = dataset.published(options.out, job.recipe.name, job.version)
     if found and not job.work.exists():
-        return job, found
-    Files().settle(folder)
+        return found
+    world.files.settle(folder)
     with exclusive(folder / f".making-{job.version}", str(folder / job.version)):
         found = dataset.published(options.out, job.recipe.name, job.version)
         if found is None:
-            return job, _make(job, watch)
+            return _make(job, watch, world)
         # The run that made it died between its commit and its last two changes, or has just ended.
-        point_latest(folder, job.version, Files())
-        _clear(job)
-        return job, found
+        point_latest(folder, job.version, world.files)
+        _clear(job, world)
+        return found
 
 
-def _make(job: Job, watch: Callable[[Job, Progress, int], None]) -> dataset.Finished:
+def _make(job: Job, watch: Callable[[Job, Progress, int], None], world: World) -> dataset.Finished:
     options = job.options
-    began = time.time()
-    parts = Parts(job.work, job.plan.types)
+    started, began = world.wall(), world.clock()
+    parts = Parts(job.work, job.plan.types, world.files)
     done = parts.done()
-    journal = Journal(job.journal)
+    journal = world.journal(job.journal)
     if options.replay and not len(journal):
         raise StoreError(
             f"--replay needs the journal of an earlier run, and {job.journal} holds no exchange; name it by --journal"
@@ -141,7 +146,7 @@ def _make(job: Job, watch: Callable[[Job, Progress, int], None]) -> dataset.Fini
         last = progress
         watch(job, progress, len(done.parts))
 
-    engines = _execute(job, parts, journal, todo(), note)
+    engines = _execute(job, parts, journal, todo(), note, world)
     stored = parts.done()
     missing = seen - stored.parts.keys()
     if missing:
@@ -155,8 +160,8 @@ def _make(job: Job, watch: Callable[[Job, Progress, int], None]) -> dataset.Fini
         "host": platform.node(),
         "system": platform.platform(),
         "runner": options.runner,
-        "started": began,
-        "seconds": time.time() - began,
+        "started": started,
+        "seconds": world.clock() - began,
         "progress": asdict(last),
         "engines": engines,
         "parts_reused": len(done.parts),
@@ -164,14 +169,14 @@ def _make(job: Job, watch: Callable[[Job, Progress, int], None]) -> dataset.Fini
         "journal_corrupted": journal.corrupted,
     }
     finished = _finish(job, parts, indices, counts, run_facts)
-    _clear(job)
+    _clear(job, world)
     return finished
 
 
-def _clear(job: Job) -> None:
+def _clear(job: Job, world: World) -> None:
     """Remove the parts of a finished version, of whatever size."""
     for work in job.work.parent.glob(f".work-{job.version}-*"):
-        Files().remove(work)
+        world.files.remove(work)
 
 
 def _execute(
@@ -180,6 +185,7 @@ def _execute(
     journal: Journal,
     todo: Iterator[tuple[int, list[Episode | Drop]]],
     note: Callable[[Progress], None],
+    world: World,
 ) -> dict[str, Any]:
     options = job.options
     try:
@@ -191,8 +197,10 @@ def _execute(
             return run_ray(
                 job.plan, parts, job.journal, todo, replay=options.replay, workers=options.workers, watch=note
             )
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:  # a tenth less CPU time than asyncio's own
-            return loop.run(run_local(job.plan, parts, journal, todo, replay=options.replay, watch=note))
+        with asyncio.Runner(loop_factory=world.loop) as loop:
+            return loop.run(
+                run_local(job.plan, parts, journal, todo, replay=options.replay, watch=note, pool=world.pool)
+            )
     except BaseExceptionGroup as group:
         raise ours(group) or next(leaves(group)) from group
 

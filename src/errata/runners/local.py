@@ -14,7 +14,7 @@ from errata.runners.episode import Ended, run_episode
 from errata.runners.part import finish_part
 from errata.runners.plan import Plan
 from errata.store.parts import Parts
-from errata.verifiers.pool import Pool
+from errata.verifiers.pool import Judges, Pool
 
 
 @dataclass
@@ -34,10 +34,12 @@ class Progress:
 class Worker:
     """Runs parts: episodes of several parts at once, so that a straggler leaves no slot of the engine empty."""
 
-    def __init__(self, plan: Plan, engines: dict[str, Journaled], parts: Parts, *, verifiers: int = 1) -> None:
+    def __init__(
+        self, plan: Plan, engines: dict[str, Journaled], parts: Parts, *, pool: Callable[[], Judges] = Pool
+    ) -> None:
         self.plan, self.engines, self.parts = plan, engines, parts
         self.progress = Progress()
-        self._pool = Pool(workers=verifiers)
+        self._pool = pool()
         self._tools = Tools(plan, engines, self._pool)
         self._room = asyncio.Semaphore(plan.recipe.concurrency)
         self._committing = asyncio.Lock()
@@ -119,13 +121,13 @@ def journaled(plan: Plan, journal: Journal, *, replay: bool) -> dict[str, Journa
     return {role: made.setdefault(id(e), Journaled(e, journal, replay=replay)) for role, e in plan.engines().items()}
 
 
-async def run_local(
+async def run_local(  # noqa: PLR0913  all that one run has
     plan: Plan, parts: Parts, journal: Journal, todo: Iterator[tuple[int, list[Episode | Drop]]], *, replay: bool,
-    watch: Callable[[Progress], None],
+    watch: Callable[[Progress], None], pool: Callable[[], Judges] = Pool,
 ) -> dict[str, Any]:  # fmt: skip
     """Run parts in this process; returns what `run.json` says of the engines."""
     engines = journaled(plan, journal, replay=replay)
-    worker = Worker(plan, engines, parts)
+    worker = Worker(plan, engines, parts, pool=pool)
 
     async def report() -> None:
         while True:
