@@ -47,7 +47,11 @@ def create(path: Path, before: Before) -> Log:
     _mkdir(path.parent, before)
     before("create", path)
     log = Log(path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644), before)
-    _sync(path.parent, before)
+    try:
+        _sync(path.parent, before)
+    except BaseException:
+        os.close(log.handle)
+        raise
     return log
 
 

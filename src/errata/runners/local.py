@@ -3,7 +3,7 @@
 import asyncio
 import gc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,15 +134,13 @@ async def run_local(  # noqa: PLR0913  all that one run has
             watch(worker.look())
             await asyncio.sleep(0.2)
 
-    reporter = asyncio.create_task(report())
-    try:
+    async with AsyncExitStack() as ends:  # all of it, also where a run is told to stop while it ends
+        ends.push_async_callback(journal.close)
+        for engine in {id(e): e.engine for e in engines.values()}.values():
+            ends.push_async_callback(engine.close)
+        ends.push_async_callback(worker.close)
+        ends.callback(lambda: watch(worker.look()))
+        ends.callback(asyncio.create_task(report()).cancel)
         with few_collections():
             await worker.run(todo)
-    finally:
-        reporter.cancel()
-        watch(worker.look())
-        await worker.close()
-        for engine in {id(e): e.engine for e in engines.values()}.values():
-            await engine.close()
-        await journal.close()
     return {role: getattr(e.engine, "stats", {}) for role, e in engines.items()}
