@@ -7,6 +7,7 @@ import pytest
 
 from errata.runners.account import Account, Status, hourly
 from errata.runners.progress import Meter, Progress
+from errata.runners.world import World
 from tests.runners.support import Recipe, prepared
 
 
@@ -51,7 +52,7 @@ def test_an_hour_of_an_engine_that_two_roles_share_is_paid_once(recipe: Recipe) 
 
 def account(recipe: Recipe, path: Path, told: list[Status]) -> Account:
     made = prepared(recipe.path)
-    return Account(made.recipe, made.version, path, done=0, calls=1.0, watch=told.append)
+    return Account(made.recipe, made.version, path, done=0, watch=told.append, world=World())
 
 
 def test_run_json_tells_of_the_runs_before(recipe: Recipe, tmp_path: Path) -> None:

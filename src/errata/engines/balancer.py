@@ -7,8 +7,8 @@ has answered it is in service. While all are down, each request tries them in tu
 With a single server all of this is idle: its failures are the requests' own to bear.
 """
 
+import asyncio
 from collections.abc import Sequence
-from time import monotonic
 
 from errata.engines.base import Request
 from errata.engines.retry import Fault, back_off
@@ -50,7 +50,7 @@ class Balancer:
         if not self.spare:
             self._down.append(self._down.pop(0))
             return self._down[-1]
-        now = monotonic()
+        now = _now()
         for server in self._down:
             if server.retry_at <= now and server.probe is None and server is not avoid:
                 server.probe = request
@@ -74,7 +74,7 @@ class Balancer:
         if fault.reason == "empty":
             self.answered(server, term)
         elif server.down:
-            if server.term == term and server.retry_at <= monotonic():  # of many that tried at once, the first counts
+            if server.term == term and server.retry_at <= _now():  # of many that tried at once, the first counts
                 self._put_off(server, fault)
         elif server.term == term:
             server.strikes += fault.reason in _ILL
@@ -103,7 +103,7 @@ class Balancer:
 
     def _put_off(self, server: Server, fault: Fault) -> None:
         server.misses += 1
-        server.retry_at = monotonic() + max(back_off(server.misses, self._backoff), fault.pause or 0.0)
+        server.retry_at = _now() + max(back_off(server.misses, self._backoff), fault.pause or 0.0)
 
     def _share(self, server: Server, slots: int) -> None:
         """Fill slots that a server has left with requests that wait for another, the one with the longest queue."""
@@ -113,3 +113,7 @@ class Balancer:
                 most, longest = other.gate.waiting, other
         if longest is not server:
             longest.gate.turn_away(min(slots, most))
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -14,8 +14,10 @@ errata.store.files do, where a test can fail the k-th.
 
 import asyncio
 import json
+import time
 import zlib
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -107,9 +109,10 @@ class Journal:
         *,
         flush_seconds: float | None = None,
         before: Before = lambda operation, path: None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.folder = folder
-        self._lines: Lines = Folder(folder, before) if isinstance(folder, Path) else Segments(folder, before)
+        self._lines: Lines = Folder(folder, before, wall) if isinstance(folder, Path) else Segments(folder, before)
         self.flush_seconds = self._lines.flush_seconds if flush_seconds is None else flush_seconds
         self._bad = 0
         self._keys = np.zeros(0, dtype=np.uint64)

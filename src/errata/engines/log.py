@@ -54,8 +54,8 @@ class Folder:
 
     flush_seconds = FLUSH_SECONDS
 
-    def __init__(self, folder: Path, before: Before) -> None:
-        self.folder, self._before = folder, before
+    def __init__(self, folder: Path, before: Before, wall: Callable[[], float] = time.time) -> None:
+        self.folder, self._before, self._wall = folder, before, wall
         self._torn: set[Path] = set()
         self._files: list[Path] = []
         self._read: dict[Path, int] = {}
@@ -115,7 +115,7 @@ class Folder:
     def append(self, names: Sequence[bytes], data: bytes) -> None:
         """Add to this writer's own file, which names each engine once."""
         if self._own is None:
-            self._own = create(self.folder / f"{time.time_ns():020d}-{os.getpid()}.jsonl", self._before)
+            self._own = create(self.folder / f"{int(self._wall() * 1e9):020d}-{os.getpid()}.jsonl", self._before)
         new, self._named = names[self._named :], len(names)
         self._own.append(b"".join((*new, data)))
 
@@ -177,7 +177,11 @@ def create(path: Path, before: Before) -> Log:
     _mkdir(path.parent, before)
     before("create", path)
     log = Log(path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644), before)
-    _sync(path.parent, before)
+    try:
+        _sync(path.parent, before)
+    except BaseException:
+        os.close(log.handle)
+        raise
     return log
 
 

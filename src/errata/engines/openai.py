@@ -6,7 +6,6 @@ believed only as a whole: right model, one choice, known finish, and a limit of 
 
 import asyncio
 import os
-from time import monotonic
 from typing import Annotated, Any, NoReturn
 
 from msgspec.structs import replace
@@ -138,7 +137,7 @@ class OpenAI:
         self._open()
         tries, balancer = _Tries(request, self.servers[0]), self._balancer
         await self._enter(tries)
-        tries.began = monotonic()
+        tries.began = self._now()
         tries.ends = tries.began + self._deadline
         self.stats["requests"] += 1
         while True:
@@ -179,6 +178,10 @@ class OpenAI:
                 one.open(headers)
             self._loop, self._opened = loop, True
 
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
     async def _enter(self, tries: _Tries, *, avoid: Server | None = None) -> None:
         """Have a server picked and wait for a slot there; where that server is lost meanwhile, elsewhere."""
         ahead = avoid is not None
@@ -203,7 +206,7 @@ class OpenAI:
         if self._counters:
             self.stats[self._counters[asked.number]] += 1
         body = encode_request(request, model=self._model, seed=tries.seed, extra=self._extra)
-        answer = await asked.send(body, tries.ends - monotonic())
+        answer = await asked.send(body, tries.ends - self._now())
         if answer is None:
             raise EngineDown(f"the engine for {asked.base} was closed while it was asked: {_COME_BACK}")
         if answer.status != 200:
@@ -226,7 +229,7 @@ class OpenAI:
             self._count(f"flag_{flag}")
         self.stats["prompt_tokens"] += reply.prompt_tokens
         self.stats["completion_tokens"] += reply.completion_tokens
-        self._last_reply = monotonic()
+        self._last_reply = self._now()
         return reply if flags is reply.flags else replace(reply, flags=flags)
 
     async def _refused(self, answer: Answer, asked: Server) -> Reply:
@@ -268,7 +271,7 @@ class OpenAI:
         if not elsewhere:
             # Being told to wait binds the one server that said so; its gate knows.
             seconds = max(back_off(tries.failures, self._backoff), 0.0 if self._balancer.spare else fault.pause or 0.0)
-        left = tries.ends - monotonic()
+        left = tries.ends - self._now()
         if tries.used > self._retries or tries.empty > 1 or seconds >= left:
             self._give_up(fault, tries)
         try:
@@ -287,7 +290,7 @@ class OpenAI:
 
     def _give_up(self, fault: Fault, tries: _Tries) -> NoReturn:
         """One request is lost, or all are: the server is down if it answered nobody while this request was tried."""
-        told = f"{fault} (tried {tries.failures} times in {monotonic() - tries.began:.0f} seconds)"
+        told = f"{fault} (tried {tries.failures} times in {self._now() - tries.began:.0f} seconds)"
         if fault.reason == "connect" and self._last_reply < tries.began:
             self._stop(f"the server is down: {told}; start it, or set base_url to where it runs")
         if fault.reason == "reset" and self._last_reply == NEVER:

@@ -6,7 +6,6 @@ seconds, so that the last one can tell of them all.
 
 import json
 import platform
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -16,7 +15,9 @@ from errata import __version__
 from errata.objects import Location, ObjectPath
 from errata.recipe.spec import Recipe
 from errata.records.ids import canonical
+from errata.reports import outline
 from errata.runners.progress import Meter, Progress, Rates
+from errata.runners.world import World
 
 EVERY = 10.0
 """Seconds between two notes in the work folder."""
@@ -57,19 +58,20 @@ def hourly(recipe: Recipe) -> float:
 class Account:
     """Keeps the account of one run, from its beginning to its end."""
 
-    def __init__(self, recipe: Recipe, version: str, path: Location, *, done: int, calls: float, watch: Watch) -> None:
-        """`path` is kept up to date and read first; `done` parts need no work; `calls` a problem are expected."""
+    def __init__(self, recipe: Recipe, version: str, path: Location, *, done: int, watch: Watch, world: World) -> None:
+        """`path` is kept up to date and read first; `done` parts need no work."""
         self._recipe, self._version, self._path, self._watch = recipe, version, path, watch
         self._done, self._hourly = done, hourly(recipe)
         total = problems(recipe)
         self._parts = None if total is None else -(-total // recipe.part_size)
         left = None if total is None else max(0, total - done * recipe.part_size)
-        self._began = self._noted = time.monotonic()
-        self._meter = Meter(began=self._began, episodes=left, calls=calls)
+        self._clock = world.clock
+        self._began = self._noted = self._clock()
+        self._meter = Meter(began=self._began, episodes=left, calls=sum(a.requests for a in outline.asks(recipe, 0.0)))
         self._earlier = _runs(path)
         self._progress = Progress()
         self._facts: dict[str, Any] = {
-            "errata": __version__, "host": platform.node(), "system": platform.platform(), "started": time.time(),
+            "errata": __version__, "host": platform.node(), "system": platform.platform(), "started": world.wall(),
             "parts_reused": done,
         }  # fmt: skip
         self._look(Progress())
@@ -79,8 +81,8 @@ class Account:
         """Tell who watches, and now and then the work folder."""
         status = self._look(progress)
         self._watch(status)
-        if time.monotonic() - self._noted >= EVERY:
-            self._noted = time.monotonic()
+        if self._clock() - self._noted >= EVERY:
+            self._noted = self._clock()
             self.write("going on")
 
     def write(self, ended: str) -> None:
@@ -101,7 +103,7 @@ class Account:
 
     def _look(self, progress: Progress) -> Status:
         self._progress = progress
-        rates = self._meter.read(time.monotonic(), progress)
+        rates = self._meter.read(self._clock(), progress)
         told = Progress(**asdict(progress))
         told.cost += rates.seconds / HOUR * self._hourly
         self._facts |= {"seconds": rates.seconds, "progress": asdict(told), "rates": asdict(rates)}

@@ -18,13 +18,13 @@ from errata.registry import Component
 from errata.runners.plan import Plan
 from errata.stages.base import Answer
 from errata.verifiers.base import Judgement
-from errata.verifiers.pool import Pool
+from errata.verifiers.pool import Judges
 
 
 class Tools:
     """What all steps of a worker share."""
 
-    def __init__(self, plan: Plan, engines: Mapping[str, Journaled], pool: Pool) -> None:
+    def __init__(self, plan: Plan, engines: Mapping[str, Journaled], pool: Judges) -> None:
         self.plan, self.engines, self.pool = plan, engines, pool
         self._verifiers: dict[str, Component] = {}
         self._prompts: dict[str, Prompt] = {}

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import uvloop
 from msgspec import structs
 
 from errata import registry
@@ -19,7 +18,6 @@ from errata.objects import Location
 from errata.recipe import read, version
 from errata.recipe.spec import Recipe, Use
 from errata.records.types import Drop, Episode
-from errata.reports import outline
 from errata.reports.card import card
 from errata.reports.metrics import summarise
 from errata.runners.account import Account, Watch
@@ -29,8 +27,8 @@ from errata.runners.options import Options
 from errata.runners.part import Count, add_funnels, add_metrics
 from errata.runners.plan import Plan
 from errata.runners.progress import Progress
+from errata.runners.world import World
 from errata.store import dataset
-from errata.store.files import Files
 from errata.store.lock import exclusive
 from errata.store.manifest import check_name, point_latest
 from errata.store.parts import Parts
@@ -90,33 +88,39 @@ def located(kind: registry.Kind, use: Use, folder: Path) -> Use:
 def run(options: Options, watch: Watch) -> tuple[Job, dataset.Finished]:
     """Run a recipe to a dataset version; `watch` is told how it gets on."""
     job = prepare(options)
+    return job, carry_out(job, watch)
+
+
+def carry_out(job: Job, watch: Watch, world: World | None = None) -> dataset.Finished:
+    """Make the version that a job names, unless it is there."""
+    world = world or World()
+    options = job.options
     folder = options.out / job.recipe.name
     found = dataset.published(options.out, job.recipe.name, job.version)
     if found and not job.work.exists():
-        return job, found
-    Files().settle(folder)
+        return found
+    world.files.settle(folder)
     with exclusive(folder / f".making-{job.version}", str(folder / job.version)):
         found = dataset.published(options.out, job.recipe.name, job.version)
         if found is None:
-            return job, _make(job, watch)
+            return _make(job, watch, world)
         # The run that made it died between its commit and its last two changes, or has just ended.
-        point_latest(folder, job.version, Files())
-        _clear(job)
-        return job, found
+        point_latest(folder, job.version, world.files)
+        _clear(job, world)
+        return found
 
 
-def _make(job: Job, watch: Watch) -> dataset.Finished:
+def _make(job: Job, watch: Watch, world: World) -> dataset.Finished:
     options = job.options
-    parts = Parts(job.work, job.plan.types)
+    parts = Parts(job.work, job.plan.types, world.files)
     done = parts.done()
-    journal = Journal(job.journal)
+    journal = world.journal(job.journal)
     if options.replay and not len(journal):
         raise StoreError(
             f"--replay needs the journal of an earlier run, and {job.journal} holds no exchange; name it by --journal"
         )
     seen: set[int] = set()
-    calls = sum(a.requests for a in outline.asks(job.recipe, 0.0))
-    account = Account(job.recipe, job.version, job.work / "run.json", done=len(done.parts), calls=calls, watch=watch)
+    account = Account(job.recipe, job.version, job.work / "run.json", done=len(done.parts), watch=watch, world=world)
 
     def todo() -> Iterator[tuple[int, list[Episode | Drop]]]:
         for index, items in job.plan.parts():
@@ -125,7 +129,7 @@ def _make(job: Job, watch: Watch) -> dataset.Finished:
                 yield index, items
 
     try:
-        engines = _execute(job, parts, journal, todo(), account.note)
+        engines = _execute(job, parts, journal, todo(), account.note, world)
     except BaseException as error:
         account.write(f"{type(error).__name__}: {error}")
         raise
@@ -141,14 +145,14 @@ def _make(job: Job, watch: Watch) -> dataset.Finished:
         runner=options.runner, engines=engines, parts_damaged=done.damaged, journal_corrupted=journal.corrupted
     )
     finished = _finish(job, parts, indices, counts, run_facts)
-    _clear(job)
+    _clear(job, world)
     return finished
 
 
-def _clear(job: Job) -> None:
+def _clear(job: Job, world: World) -> None:
     """Remove the parts of a finished version, of whatever size."""
     for work in job.work.parent.glob(f".work-{job.version}-*"):
-        Files().remove(work)
+        world.files.remove(work)
 
 
 def _execute(
@@ -157,6 +161,7 @@ def _execute(
     journal: Journal,
     todo: Iterator[tuple[int, list[Episode | Drop]]],
     note: Callable[[Progress], None],
+    world: World,
 ) -> dict[str, Any]:
     options = job.options
     try:
@@ -166,8 +171,8 @@ def _execute(
             except ModuleNotFoundError as error:
                 raise MissingExtra("ray", "ray", "--runner ray") from error
             return run_ray(job.plan, parts, job.journal, todo, options, note)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:  # a tenth less CPU time than asyncio's own
-            return loop.run(run_local(job.plan, parts, journal, todo, options, note))
+        with asyncio.Runner(loop_factory=world.loop) as loop:
+            return loop.run(run_local(job.plan, parts, journal, todo, options, note, pool=world.pool))
     except BaseExceptionGroup as group:
         raise ours(group) or next(leaves(group)) from group
 

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 from errata.engines.base import Load
@@ -17,7 +17,7 @@ from errata.runners.part import finish_part
 from errata.runners.plan import Plan
 from errata.runners.progress import Progress
 from errata.store.parts import Parts
-from errata.verifiers.pool import Pool
+from errata.verifiers.pool import Judges, Pool
 
 MILLION = 1_000_000
 
@@ -25,10 +25,12 @@ MILLION = 1_000_000
 class Worker:
     """Runs parts: episodes of several parts at once, so that a straggler leaves no slot of the engine empty."""
 
-    def __init__(self, plan: Plan, engines: dict[str, Journaled], parts: Parts, *, verifiers: int = 1) -> None:
+    def __init__(
+        self, plan: Plan, engines: dict[str, Journaled], parts: Parts, *, pool: Callable[[], Judges] = Pool
+    ) -> None:
         self.plan, self.engines, self.parts = plan, engines, parts
         self.progress = Progress()
-        self._pool = Pool(workers=verifiers)
+        self._pool = pool()
         self._tools = Tools(plan, engines, self._pool)
         self._room = asyncio.Semaphore(plan.recipe.concurrency)
         self._committing = asyncio.Lock()
@@ -130,28 +132,26 @@ def journaled(plan: Plan, journal: Journal, *, replay: bool) -> dict[str, Journa
     return {role: made.setdefault(id(e), Journaled(e, journal, replay=replay)) for role, e in plan.engines().items()}
 
 
-async def run_local(
+async def run_local(  # noqa: PLR0913  all that one run has
     plan: Plan, parts: Parts, journal: Journal, todo: Iterator[tuple[int, list[Episode | Drop]]], options: Options,
-    watch: Callable[[Progress], None],
+    watch: Callable[[Progress], None], pool: Callable[[], Judges] = Pool,
 ) -> dict[str, Any]:  # fmt: skip
     """Run parts in this process; returns what `run.json` says of the engines."""
     engines = journaled(plan, journal, replay=options.replay)
-    worker = Worker(plan, engines, parts)
+    worker = Worker(plan, engines, parts, pool=pool)
 
     async def report() -> None:
         while True:
             watch(worker.look())
             await asyncio.sleep(0.2)
 
-    reporter = asyncio.create_task(report())
-    try:
+    async with AsyncExitStack() as ends:  # all of it, also where a run is told to stop while it ends
+        ends.push_async_callback(journal.close)
+        for engine in {id(e): e.engine for e in engines.values()}.values():
+            ends.push_async_callback(engine.close)
+        ends.push_async_callback(worker.close)
+        ends.callback(lambda: watch(worker.look()))
+        ends.callback(asyncio.create_task(report()).cancel)
         with few_collections():
             await drained(worker.run(todo), worker, options.grace)
-    finally:
-        reporter.cancel()
-        watch(worker.look())
-        await worker.close()
-        for engine in {id(e): e.engine for e in engines.values()}.values():
-            await engine.close()
-        await journal.close()
     return {role: getattr(e.engine, "stats", {}) for role, e in engines.items()}

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import FunctionType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import msgspec
 
@@ -80,6 +80,20 @@ def _checked(found: Any) -> Judgement:
     if found.score is not None and not (math.isfinite(found.score) and 0 <= found.score <= 1):
         raise ValueError(f"a score lies in 0..1, not at {found.score}")
     return found
+
+
+class Judges(Protocol):
+    """What runs the verifiers that are not cheap enough for the event loop: a `Pool`, or a test's own."""
+
+    async def judge(
+        self, component_name: str, folder: Path | None, problem: Problem, text: str, options: Mapping[str, Any]
+    ) -> Judgement:
+        """What the verifier says; unknown where it could not be asked."""
+        ...
+
+    async def close(self) -> None:
+        """Free what was started."""
+        ...
 
 
 class _Lost(Exception):

@@ -1,0 +1,1 @@
+"""Deterministic simulation: the real code in one thread, in a world of time, disk and network drawn from a seed."""
