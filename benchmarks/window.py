@@ -93,10 +93,12 @@ def main() -> int:
     parser.add_argument("--runner", choices=("local", "ray"), default="local")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--per-problem", type=float, default=0.0, help="see errata simulate")
+    parser.add_argument("--seed", type=int, default=0, help="of the lengths")
     parser.add_argument("--kill", type=float, metavar="SHARE", help="kill a run at this share of its time, run again")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change the recipe")
     args = parser.parse_args()
-    options = ("--slots", str(args.slots), "--step-ms", str(args.step_ms), "--per-problem", str(args.per_problem))
+    passed = ("slots", "step_ms", "per_problem", "seed")
+    options = [x for name in passed for x in (f"--{name.replace('_', '-')}", str(getattr(args, name)))]
     with simulator(*options) as (url,), tempfile.TemporaryDirectory() as out:
         before = getrusage(RUSAGE_CHILDREN)
         seconds, first = run(args, url, f"{out}/whole")

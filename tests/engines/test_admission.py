@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from errata.engines.admission import Admission, TurnedAway
+from errata.engines.admission import LEAD, Admission, TurnedAway
 
 
 def test_the_gate_is_first_come_first_served_but_for_retries() -> None:
@@ -153,3 +153,78 @@ def test_a_queue_of_others_does_not_close_the_gate() -> None:
         await asyncio.gather(*asked, return_exceptions=True)
 
     asyncio.run(main())
+
+
+def test_the_most_urgent_goes_first_and_of_equals_the_first_comer() -> None:
+    async def main() -> list[str]:
+        gate, order = Admission(most=1), []
+
+        async def enter(name: str, urgency: float, ahead: bool = False) -> None:
+            await gate.enter(urgency=urgency, ahead=ahead)
+            order.append(name)
+            gate.leave()
+
+        await gate.enter()
+        asked = (("a", 0.0), ("b", 1.0), ("c", -1.0), ("d", 1.0), ("e", 1.5))
+        waiting = [asyncio.create_task(enter(name, urgency)) for name, urgency in asked]
+        waiting.append(asyncio.create_task(enter("retry", -9.0, ahead=True)))
+        await asyncio.sleep(0)
+        gate.leave()
+        await asyncio.gather(*waiting)
+        return order
+
+    assert asyncio.run(main()) == ["retry", "e", "b", "d", "a", "c"]
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 3), max_size=120), st.integers(1, 3))
+def test_nobody_is_passed_by_more_than_a_lead(urgencies: list[float], most: int) -> None:
+    """Requests that pass one came up to `LEAD` batches later for each unit by which they are more urgent."""
+
+    async def main() -> None:
+        gate, order = Admission(most=most), []
+
+        async def enter(number: int, urgency: float) -> None:
+            await gate.enter(urgency=urgency)
+            order.append(number)
+
+        for _ in range(most):
+            await gate.enter()
+        waiting = [asyncio.create_task(enter(i, u)) for i, u in enumerate([0.0, *urgencies])]
+        for _ in waiting:
+            await asyncio.sleep(0)
+            gate.leave()
+        await asyncio.gather(*waiting)
+        for place, number in enumerate(order):
+            later = [i for i in order[:place] if i > number]
+            ahead = max(urgencies, default=0.0) - [0.0, *urgencies][number]
+            assert all(i - number <= LEAD * most * ahead for i in later)
+
+    asyncio.run(main())
+
+
+def test_a_patient_request_has_its_turn_among_ever_more_urgent_ones() -> None:
+    async def main() -> int:
+        gate, passed = Admission(most=1), 0
+
+        async def patient() -> None:
+            await gate.enter()
+
+        async def urgent() -> None:
+            await gate.enter(urgency=1.0)
+
+        await gate.enter()
+        waits = asyncio.create_task(patient())
+        await asyncio.sleep(0)
+        tasks = []
+        while not waits.done():
+            tasks.append(asyncio.create_task(urgent()))
+            await asyncio.sleep(0)
+            gate.leave()
+            await asyncio.sleep(0)
+            passed += 1
+        gate.leave()
+        await asyncio.gather(*tasks)
+        return passed
+
+    assert asyncio.run(main()) == LEAD

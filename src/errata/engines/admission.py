@@ -4,18 +4,25 @@ It starts at 256, the batch of a usual server: what is refused is asked again, w
 limit doubles a round at first, then grows by a thirty-second of its maximum a round while requests queue; when the
 server says that it is too much, the limit is halved, once for all requests that were under way. A `Retry-After` closes
 the gate for everybody. A server that tells the length of its own queue is kept at a short one instead.
+
+Those who wait are let in by urgency, but nobody is passed without end: each unit of it is worth a lead of 32 batches
+over those who came before, and no more.
 """
 
 import asyncio
-from collections import deque
+from heapq import heappop, heappush
 
 
 class TurnedAway(Exception):
     """Who waited at a gate shall try another."""
 
 
+LEAD = 32
+"""Batches of earlier requests that one of urgency 1 passes where these have 0."""
+
+
 class Admission:
-    """Slots for requests in flight; `enter` waits for one and `leave` hands it on, first come, first served."""
+    """Slots for requests in flight; `enter` waits for one and `leave` hands it on, by urgency and first come."""
 
     def __init__(self, *, most: int, start: int = 256) -> None:
         self.most = most
@@ -25,7 +32,10 @@ class Admission:
         """Whether the server tells its queue, which then sets the limit."""
         self._epoch = 0
         self._opens_at = 0.0
-        self._waiting: deque[asyncio.Future[bool]] = deque()
+        self._lead = LEAD * most
+        self._came = 0
+        # A heap by the number of arrival, less the lead that urgency gives; then by that number itself.
+        self._waiting: list[tuple[float, int, asyncio.Future[bool]]] = []
 
     @property
     def waiting(self) -> int:
@@ -37,13 +47,13 @@ class Admission:
         """Slots that nobody has."""
         return max(0, int(self.limit) - self.busy)
 
-    async def enter(self, *, ahead: bool = False) -> int:
+    async def enter(self, *, urgency: float = 0.0, ahead: bool = False) -> int:
         """Wait for a slot, `ahead` of those who never had one; the number returned is for `cut`.
 
         Raises TurnedAway where `turn_away` chose this one.
         """
         if self._waiting or self.busy >= int(self.limit):
-            await self._queue(ahead)
+            await self._queue(float("inf") if ahead else urgency)
         else:
             self.busy += 1
         if self._opens_at:
@@ -94,14 +104,15 @@ class Admission:
         """Send those who wait to another gate: all, or the first `most`."""
         left = len(self._waiting) if most is None else most
         while left > 0 and self._waiting:
-            place = self._waiting.popleft()
+            place = heappop(self._waiting)[2]
             if not place.done():
                 place.set_result(False)
                 left -= 1
 
-    async def _queue(self, ahead: bool) -> None:
+    async def _queue(self, urgency: float) -> None:
         place: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        (self._waiting.appendleft if ahead else self._waiting.append)(place)
+        self._came += 1
+        heappush(self._waiting, (self._came - urgency * self._lead, self._came, place))
         self._admit()
         try:
             admitted = await place
@@ -125,7 +136,7 @@ class Admission:
 
     def _admit(self) -> None:
         while self._waiting and self.busy < int(self.limit):
-            place = self._waiting.popleft()
+            place = heappop(self._waiting)[2]
             if not place.done():
                 self.busy += 1
                 place.set_result(True)

@@ -30,6 +30,9 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     seed: int
     schema: str = ""
     """JSON Schema, as canonical JSON text, that the reply must follow; empty for free text."""
+    urgency: float = 0.0
+    """Of requests that wait, a higher one is started first (errata.engines.foresight). No part of a key: it may change
+    when a reply comes, and never the reply."""
 
     @property
     def continues(self) -> bool:

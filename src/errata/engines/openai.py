@@ -188,7 +188,7 @@ class OpenAI:
         while True:
             picked = tries.server = self._balancer.pick(tries.request, avoid)
             try:
-                tries.epoch = await picked.gate.enter(ahead=ahead)
+                tries.epoch = await picked.gate.enter(urgency=tries.request.urgency, ahead=ahead)
                 tries.term = picked.term
                 return
             except TurnedAway:

@@ -2,18 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from msgspec.structs import replace
 
 from errata import registry
 from errata.engines.base import Request
+from errata.engines.foresight import Foresight
 from errata.engines.journal import Journaled
 from errata.engines.repetition import looped
 from errata.errors import EngineError
 from errata.prompts import Prompt
 from errata.records.ids import canonical
-from errata.records.types import Call, Message, Problem
+from errata.records.types import Call, Episode, Message, Problem
 from errata.registry import Component
 from errata.runners.plan import Plan
 from errata.stages.base import Answer
@@ -26,6 +28,7 @@ class Tools:
 
     def __init__(self, plan: Plan, engines: Mapping[str, Journaled], pool: Judges) -> None:
         self.plan, self.engines, self.pool = plan, engines, pool
+        self.foresight = Foresight(plan.steps, plan.before)
         self._verifiers: dict[str, Component] = {}
         self._prompts: dict[str, Prompt] = {}
 
@@ -49,8 +52,15 @@ class StepContext:
     stage: str
     run_seed: int
     tools: Tools
+    episode: Episode | None = None
+    """As it entered the step; None where nothing is to be foreseen."""
     requests: int = 0
     """Replies that the step wanted, from the journal or an engine."""
+
+    @cached_property
+    def urgency(self) -> float:
+        """That of the step's requests; most steps have none, and it takes microseconds."""
+        return self.tools.foresight.urgency(self.stage, self.episode) if self.episode else 0.0
 
     async def ask(
         self,
@@ -70,7 +80,9 @@ class StepContext:
         drawn = replace(plan.sampling[role], **sampling) if sampling else plan.sampling[role]
         wanted = schema or (canonical(dict(spec.schema)) if spec.schema else "")
         self.requests += 1
-        request = Request(messages=tuple(messages), sampling=drawn, seed=seed, schema=wanted)
+        request = Request(
+            messages=tuple(messages), sampling=drawn, seed=seed, schema=wanted, urgency=self.urgency
+        )  # fmt: skip
         key, reply = await engine.generate(request)
         if reply.finish == "filter":
             raise EngineError("refusal", f"{engine.identity.model} refused to answer")
@@ -82,6 +94,7 @@ class StepContext:
             temperature=drawn.temperature, top_p=drawn.top_p, max_tokens=drawn.max_tokens, template=template,
             prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens, finish=reply.finish,
         )  # fmt: skip
+        self.tools.foresight.learn(self.stage, reply.completion_tokens)
         return Answer(reply.text, reply.finish == "stop", call, engine.seen)
 
     async def judge(

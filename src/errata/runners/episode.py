@@ -110,7 +110,7 @@ async def _run(plan: Plan, tools: Tools, name: str, episode: Episode) -> tuple[A
     Its fault quarantines the episode; what stops the run goes on upwards.
     """
     component, options = plan.stages[name]
-    context = StepContext(name, plan.recipe.seed, tools)
+    context = StepContext(name, plan.recipe.seed, tools, episode)
     try:
         additions = _checked(await component.make(episode, context, **options), name)
         return additions, episode.add(additions), context.requests

@@ -43,6 +43,7 @@ class Worker:
                 async with self._room:
                     pass
                 group.create_task(self._finish(index, items, await self._start(group, items)))
+            self.ending()
 
     async def part(self, index: int, items: list[Episode | Drop]) -> None:
         """Run and commit one part."""
@@ -74,6 +75,10 @@ class Worker:
             await asyncio.to_thread(self.parts.commit, index, done.episodes, done.drops, done.rows, done.counts)
         self.progress.parts += 1
         self.progress.rows += sum(len(rows) for rows in done.rows.values())
+
+    def ending(self) -> None:
+        """No part will follow those that were given."""
+        self._tools.foresight.ending = True
 
     def look(self) -> Progress:
         """The progress, with what the engines count."""

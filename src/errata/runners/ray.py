@@ -87,6 +87,10 @@ class WorkerHost:
             return tell(known)
         return None
 
+    async def ending(self) -> None:
+        """No part will follow those that were given."""
+        self.worker.ending()
+
     async def look(self) -> Progress:
         """What the worker has done so far."""
         return self.worker.look()
@@ -227,6 +231,8 @@ class _Driver:
                 held = list(waiting.values())
                 worker = min(range(len(self.workers)), key=lambda w: (held.count(w), (w - number) % len(self.workers)))
                 waiting[asyncio.create_task(self._part(worker, index, items))] = worker
+            # One that is told too late, or never, merely foresees less.
+            await self._answers([w.ending.remote() for w in self.workers], bool)
             while waiting:
                 await self._one(waiting)
         finally:
