@@ -102,10 +102,13 @@ def _unsound(version: Path, reference: Reference) -> list[str]:
     return [] if same else check_dataset(version)
 
 
-def finished(job: Job, made: Finished, reference: Reference, *, storm: bool, rotted: Collection[str] = ()) -> list[str]:
+def finished(
+    job: Job, made: Finished, reference: Reference, *, storm: bool, rotted: Collection[str] | None = None
+) -> list[str]:
     """Faults of a version that is done: of its content, its funnel, its calls, its journal, and what is left over.
 
-    `storm` allows that episodes were given up; `rotted` are the keys of exchanges that the disk has damaged.
+    `storm` allows that episodes were given up; `rotted` are the keys of exchanges lost to bits
+    that rotted, None if none did.
     """
     audit = audit_journal(job.journal)
     faults = [*_unsound(made.path, reference), *audit.faults]
@@ -114,15 +117,17 @@ def finished(job: Job, made: Finished, reference: Reference, *, storm: bool, rot
     count = job.recipe.source.with_["count"]
     if (entered := made.manifest.funnel[0]["in"]) != count:
         faults.append(f"I1: {entered} of {count} problems entered")
+    if rotted is None and (damaged := read_sealed(made.path / RUN)["parts_damaged"]):
+        faults.append(f"I4: committed parts were not whole: {damaged}")
     left = {p.name for p in made.path.parent.iterdir()} - {made.path.name, "LATEST"}
     if left:
         faults.append(f"I4: left over beside the version: {sorted(left)}")
     if files(made.path) == reference.files:
-        lost = reference.calls - journaled(job.journal) - set(rotted)
+        lost = reference.calls - journaled(job.journal) - set(rotted or ())
         return [*faults, *(f"the journal holds no exchange {key}" for key in sorted(lost))]
     if made.manifest.content_hash != reference.content_hash:
         faults += _differences(made.path, reference) if storm else ["I3, I10: not the undisturbed run's content"]
-    if not rotted:
+    if rotted is None:
         faults += check_calls(made.path, audit)
     return [*faults, *_dishonest(made.path)]
 

@@ -1,4 +1,4 @@
-"""Faults planted in the world that a run is given, each of a kind that programs have had, for the simulation to find."""
+"""Faults planted in the world that a run is given, each of a kind that programs have had, for it to find."""
 
 import asyncio
 import json

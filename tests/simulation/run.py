@@ -152,7 +152,12 @@ def simulate(seed: int, ground: Ground, made: Made | None = None) -> Outcome:
     with ground.history(f"seed {seed}", made or Made()) as history:
         history.process.note(f"{case}")
         job = ground.job(history, case.shape, case.count, concurrency=case.concurrency, part_size=case.part_size)
-        endings = _lives(history, job, case, reference)
+        try:
+            endings = _lives(history, job, case, reference)
+        except Violation:
+            raise
+        except Exception as error:
+            raise history.violation(f"{type(error).__name__}: {error}") from error
     lines = history.trace.lines
     return Outcome(hashlib.sha256("\n".join(lines).encode()).hexdigest(), lines, history.lives, endings)
 
@@ -176,10 +181,13 @@ def _lives(history: History, job: Job, case: Case, reference: Reference) -> list
     rotted = history.promises.rotted
     history.fail_if(*checks.finished(job, made, reference, storm=case.storm, rotted=rotted))
     if draw.random() < 0.2:
+        _lose_power(history, draw.choice((0.0, 0.5)))
+        history.fail_if(*checks.finished(job, made, reference, storm=case.storm, rotted=rotted))
+    if draw.random() < 0.2:
         again = history.live(job, CALM, Plan())
         if not isinstance(again, Finished) or again.new:
             history.fail_if("I7: a finished version was made again")
-    if not rotted and draw.random() < 0.1:
+    if rotted is None and draw.random() < 0.1:
         _replay(history, job, made)
     return endings
 
@@ -222,8 +230,7 @@ def meet(doom: Doom, draw: random.Random, process: Process) -> None:
 def _aftermath(history: History, job: Job, doom: Doom, reference: Reference) -> None:
     """What must hold right after a life, of the files that are left."""
     if history.process.dead and doom.keep is not None:
-        history.disk.lose_power(keep=doom.keep)
-        history.trace.note(history.process.now, f"power is lost, {doom.keep}")
+        _lose_power(history, doom.keep)
     lost = history.promises.keys - checks.journaled(job.journal)
     history.fail_if(
         *([f"I11: {len(lost)} replies that the journal had promised are lost"] if lost else []),
@@ -232,7 +239,12 @@ def _aftermath(history: History, job: Job, doom: Doom, reference: Reference) -> 
     if doom.rots and history.disk.rot(job.journal, job.work):
         rotted = history.promises.keys - checks.journaled(job.journal)
         history.promises.keys -= rotted
-        history.promises.rotted |= rotted
+        history.promises.rotted = rotted | (history.promises.rotted or set())
+
+
+def _lose_power(history: History, keep: float) -> None:
+    history.trace.note(history.process.now, f"power is lost, {keep}")
+    history.disk.lose_power(keep=keep)
 
 
 def main() -> None:
