@@ -34,8 +34,6 @@ DOOMS = (
     *("stopped", "stopped", "disk", "sync", "full", "key", "none"),
 )
 """Ends of a life; `none` has bad weather only."""
-SWEPT = 0.5
-"""The chance of each unsynced change where one doom is told by hand, or all are gone through."""
 
 
 class Outcome(NamedTuple):
@@ -70,6 +68,8 @@ class Case:
     part_size: int
     storm: bool
     """Whether the network is so bad that some requests are given up."""
+    loss: float = 0.4
+    """The chance that power is lost once all is done."""
     dooms: list[Doom] = field(default_factory=list)
 
 
@@ -153,8 +153,8 @@ def simulate(seed: int, ground: Ground, made: Made | None = None, *, doom: Doom 
     case, reference = draw_case(seed, ground)
     name = f"seed {seed}"
     if doom is not None:
-        case.dooms = [doom]
-        name += f" --doom '{doom.kind}' --at {doom.at}"
+        case.dooms, case.loss = [doom], 1.0
+        name += f" --doom '{doom.kind}' --at {doom.at}" + (f" --keep {doom.keep}" if doom.keep is not None else "")
     with ground.history(name, made or Made()) as history:
         history.process.note(f"{case}")
         job = ground.job(history, case.shape, case.count, concurrency=case.concurrency, part_size=case.part_size)
@@ -186,7 +186,7 @@ def _lives(history: History, job: Job, case: Case, reference: Reference) -> list
         return endings
     rotted = history.promises.rotted
     history.fail_if(*checks.finished(job, made, reference, storm=case.storm, rotted=rotted))
-    if draw.random() < 0.4:
+    if draw.random() < case.loss:
         _lose_power(history, draw.choice((0.0, 0.5)))
         history.fail_if(*checks.finished(job, made, reference, storm=case.storm, rotted=rotted))
     if draw.random() < 0.2:
@@ -260,9 +260,10 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1, help="run so many seeds, from this one on")
     parser.add_argument("--doom", choices=sorted(set(DOOMS)), help="one end of a life in place of the seed's own")
     parser.add_argument("--at", type=int, default=0, help="the callback or change at which it comes")
+    parser.add_argument("--keep", type=float, help="power is lost then, and this is each unsynced change's chance")
     parser.add_argument("--trace", action="store_true", help="print every event")
     options = parser.parse_args()
-    doom = Doom(options.doom, options.at, SWEPT) if options.doom else None
+    doom = Doom(options.doom, options.at, options.keep) if options.doom else None
     with ground() as place:
         for seed in range(options.seed, options.seed + options.count):
             try:
