@@ -70,6 +70,13 @@ class Failing:
             raise self.fault
 
 
+def open_below(folder: Path) -> list[str]:
+    """Files there that this process has open."""
+    handles = (Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd"))
+    paths = [os.readlink(h) for h in handles if h.is_symlink()]
+    return [p for p in paths if p.startswith(f"{folder}/")]
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_whatever_fails_the_run_stops_and_the_next_one_completes(tmp_path: Path, name: str) -> None:
     failed: Counter[str] = Counter()
@@ -85,6 +92,7 @@ def test_whatever_fails_the_run_stops_and_the_next_one_completes(tmp_path: Path,
             break
         failed[failing.seen[-1]] += 1
         assert len(failing.seen) == k, "after a failure nothing is tried again"
+        assert not open_below(folder)
         one_error(found, FAULTS[name].args[1])
         assert mended(folder, found) <= len(ALL)
         # A flush that was done stays done; the one that failed, and what came after it, was told so to each.

@@ -86,43 +86,53 @@ def visible(dataset: Path, reference: Reference) -> list[str]:
         if path.is_dir():
             faults += _unsound(path, reference)
         elif path.name != "LATEST" and ".tmp-" not in path.name:
-            faults.append(f"{path.name} is there")
+            faults.append(f"I4: {path.name} is there")
     pointer = dataset / "LATEST"
     if pointer.exists() and not (dataset / pointer.read_text().strip()).is_dir():
-        faults.append(f"LATEST names {pointer.read_text()!r}, which is not there")
+        faults.append(f"I5: LATEST names {pointer.read_text()!r}, which is not there")
     return faults
 
 
 def _unsound(version: Path, reference: Reference) -> list[str]:
     """What the auditor finds; of the same bytes as the reference's it would find the same, which is nothing."""
+    return [] if _same(version, reference) else [f"I4, I5: {fault}" for fault in check_dataset(version)]
+
+
+def _same(version: Path, reference: Reference) -> bool:
     try:
-        same = files(version) == reference.files
-    except StoreError as error:
-        return [str(error)]
-    return [] if same else check_dataset(version)
+        return files(version) == reference.files
+    except StoreError:
+        return False
 
 
-def finished(job: Job, made: Finished, reference: Reference, *, storm: bool, rotted: Collection[str] = ()) -> list[str]:
+def finished(
+    job: Job, made: Finished, reference: Reference, *, storm: bool, rotted: Collection[str] | None = None
+) -> list[str]:
     """Faults of a version that is done: of its content, its funnel, its calls, its journal, and what is left over.
 
-    `storm` allows that episodes were given up; `rotted` are the keys of exchanges that the disk has damaged.
+    `storm` allows that episodes were given up; `rotted` are the keys of exchanges lost to bits
+    that rotted, None if none did.
     """
     audit = audit_journal(job.journal)
     faults = [*_unsound(made.path, reference), *audit.faults]
+    if faults:
+        return faults
     if audit.repeated:
         faults.append(f"I11: {audit.repeated} replies were asked for twice")
     count = job.recipe.source.with_["count"]
     if (entered := made.manifest.funnel[0]["in"]) != count:
         faults.append(f"I1: {entered} of {count} problems entered")
+    if rotted is None and (damaged := read_sealed(made.path / RUN)["parts_damaged"]):
+        faults.append(f"I4: committed parts were not whole: {damaged}")
     left = {p.name for p in made.path.parent.iterdir()} - {made.path.name, "LATEST"}
     if left:
         faults.append(f"I4: left over beside the version: {sorted(left)}")
-    if files(made.path) == reference.files:
-        lost = reference.calls - journaled(job.journal) - set(rotted)
+    if _same(made.path, reference):
+        lost = reference.calls - journaled(job.journal) - set(rotted or ())
         return [*faults, *(f"the journal holds no exchange {key}" for key in sorted(lost))]
     if made.manifest.content_hash != reference.content_hash:
         faults += _differences(made.path, reference) if storm else ["I3, I10: not the undisturbed run's content"]
-    if not rotted:
+    if rotted is None:
         faults += check_calls(made.path, audit)
     return [*faults, *_dishonest(made.path)]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from errata.engines.base import Reply
 from errata.engines.journal import LASTING as LASTING_CODES
-from errata.engines.journal import Journal
+from errata.engines.journal import Entry, Journal
 from errata.errors import EngineError, ErrataError
 from errata.runners.job import Job, carry_out
 from errata.runners.world import World
@@ -41,13 +41,13 @@ class Promises:
 
     def __init__(self) -> None:
         self.keys: set[str] = set()
-        self.rotted: set[str] = set()
-        """Those that were on disk, and that the disk has damaged since."""
+        self.rotted: set[str] | None = None
+        """Those that were on disk and that a rotten bit has damaged since; None where none rotted."""
         self.broken: list[str] = []
 
 
 class WatchedJournal(Journal):
-    """The journal, and a note of what it promised."""
+    """The journal, and a note of what it promised: what it was told to add, and what it was found to hold."""
 
     def __init__(self, folder: Path, *, promises: Promises, **options: Any) -> None:
         self.promises = promises
@@ -58,6 +58,12 @@ class WatchedJournal(Journal):
             self.promises.broken.append(f"I11: {key} was asked again after it was journaled")
         await super().add(key, request, outcome)
         self.promise(key, outcome)
+
+    def find(self, key: str) -> Entry | None:
+        entry = super().find(key)
+        if entry is not None and (entry.error is None or entry.error[0] in LASTING_CODES):
+            self.promises.keys.add(key)
+        return entry
 
     def promise(self, key: str, outcome: Reply | EngineError) -> None:
         """Note that it is on disk, unless it may be asked again."""
@@ -151,11 +157,14 @@ class History:
 
     def fail_if(self, *faults: str) -> None:
         """Raise Violation if there are any."""
-        found = [*self.promises.broken, *faults]
-        if found:
+        if found := [*self.promises.broken, *faults]:
             more = f" and {len(found) - 1} more" if found[1:] else ""
-            replay = f"replay it: python -m tests.simulation.run --{self.name} --trace"
-            raise Violation(f"{self.name}: {found[0]}{more}\n{replay}", self.trace.lines)
+            raise self.violation(found[0] + more)
+
+    def violation(self, what: str) -> Violation:
+        """It, with how to see it again."""
+        replay = f"replay it: python -m tests.simulation.run --{self.name} --trace"
+        return Violation(f"{self.name}: {what}\n{replay}", self.trace.lines)
 
 
 @contextmanager

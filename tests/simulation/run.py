@@ -53,7 +53,7 @@ class Doom:
     kind: str
     at: int = 0
     keep: float | None = None
-    """Where power is lost too, the chance of each unsynced change."""
+    """Where power is lost afterwards, the chance of each unsynced change."""
     rots: bool = False
     """Whether one bit on the disk is another afterwards."""
 
@@ -68,6 +68,8 @@ class Case:
     part_size: int
     storm: bool
     """Whether the network is so bad that some requests are given up."""
+    loss: float = 0.4
+    """The chance that power is lost once all is done."""
     dooms: list[Doom] = field(default_factory=list)
 
 
@@ -128,7 +130,7 @@ def draw_case(seed: int, ground: Ground) -> tuple[Case, Reference]:
     for _ in range(draw.choice((1, 1, 2, 2, 3))):
         kind = draw.choice(DOOMS)
         most = reference.steps if kind in ("killed", "stopped") else reference.changes
-        keep = draw.choice((None, 0.0, 0.5, 0.5, 1.0)) if kind.startswith("killed") else None
+        keep = draw.choice((None, None, 0.0, 0.5, 1.0))
         case.dooms.append(Doom(kind, draw.randint(1, int(most * 1.2)), keep, draw.random() < 0.1))
     return case, reference
 
@@ -146,13 +148,22 @@ def weather(draw: random.Random, case: Case, doom: Doom) -> Weather:
     )
 
 
-def simulate(seed: int, ground: Ground, made: Made | None = None) -> Outcome:
-    """Run a seed. Raises Violation if anything that must hold does not."""
+def simulate(seed: int, ground: Ground, made: Made | None = None, *, doom: Doom | None = None) -> Outcome:
+    """Run a seed, or its recipe with one doom alone. Raises Violation if anything that must hold does not."""
     case, reference = draw_case(seed, ground)
-    with ground.history(f"seed {seed}", made or Made()) as history:
+    name = f"seed {seed}"
+    if doom is not None:
+        case.dooms, case.loss = [doom], 1.0
+        name += f" --doom '{doom.kind}' --at {doom.at}" + (f" --keep {doom.keep}" if doom.keep is not None else "")
+    with ground.history(name, made or Made()) as history:
         history.process.note(f"{case}")
         job = ground.job(history, case.shape, case.count, concurrency=case.concurrency, part_size=case.part_size)
-        endings = _lives(history, job, case, reference)
+        try:
+            endings = _lives(history, job, case, reference)
+        except Violation:
+            raise
+        except Exception as error:
+            raise history.violation(f"{type(error).__name__}: {error}") from error
     lines = history.trace.lines
     return Outcome(hashlib.sha256("\n".join(lines).encode()).hexdigest(), lines, history.lives, endings)
 
@@ -175,11 +186,14 @@ def _lives(history: History, job: Job, case: Case, reference: Reference) -> list
         return endings
     rotted = history.promises.rotted
     history.fail_if(*checks.finished(job, made, reference, storm=case.storm, rotted=rotted))
+    if draw.random() < case.loss:
+        _lose_power(history, draw.choice((0.0, 0.5)))
+        history.fail_if(*checks.finished(job, made, reference, storm=case.storm, rotted=rotted))
     if draw.random() < 0.2:
         again = history.live(job, CALM, Plan())
         if not isinstance(again, Finished) or again.new:
             history.fail_if("I7: a finished version was made again")
-    if not rotted and draw.random() < 0.1:
+    if rotted is None and draw.random() < 0.1:
         _replay(history, job, made)
     return endings
 
@@ -221,18 +235,22 @@ def meet(doom: Doom, draw: random.Random, process: Process) -> None:
 
 def _aftermath(history: History, job: Job, doom: Doom, reference: Reference) -> None:
     """What must hold right after a life, of the files that are left."""
-    if history.process.dead and doom.keep is not None:
-        history.disk.lose_power(keep=doom.keep)
-        history.trace.note(history.process.now, f"power is lost, {doom.keep}")
+    if doom.keep is not None:
+        _lose_power(history, doom.keep)
     lost = history.promises.keys - checks.journaled(job.journal)
     history.fail_if(
         *([f"I11: {len(lost)} replies that the journal had promised are lost"] if lost else []),
-        *(f"I4, I5: {fault}" for fault in checks.visible(job.options.out / job.recipe.name, reference)),
+        *checks.visible(job.options.out / job.recipe.name, reference),
     )
     if doom.rots and history.disk.rot(job.journal, job.work):
         rotted = history.promises.keys - checks.journaled(job.journal)
         history.promises.keys -= rotted
-        history.promises.rotted |= rotted
+        history.promises.rotted = rotted | (history.promises.rotted or set())
+
+
+def _lose_power(history: History, keep: float) -> None:
+    history.trace.note(history.process.now, f"power is lost, {keep}")
+    history.disk.lose_power(keep=keep)
 
 
 def main() -> None:
@@ -240,12 +258,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--count", type=int, default=1, help="run so many seeds, from this one on")
+    parser.add_argument("--doom", choices=sorted(set(DOOMS)), help="one end of a life in place of the seed's own")
+    parser.add_argument("--at", type=int, default=0, help="the callback or change at which it comes")
+    parser.add_argument("--keep", type=float, help="power is lost then, and this is each unsynced change's chance")
     parser.add_argument("--trace", action="store_true", help="print every event")
     options = parser.parse_args()
+    doom = Doom(options.doom, options.at, options.keep) if options.doom else None
     with ground() as place:
         for seed in range(options.seed, options.seed + options.count):
             try:
-                found = simulate(seed, place)
+                found = simulate(seed, place, doom=doom)
             except Violation as error:
                 if options.trace:
                     print("\n".join(error.trace))

@@ -13,7 +13,7 @@ import pytest
 import errata
 from tests.runners.support import ROOT, environment
 from tests.simulation.planted import PLANTED
-from tests.simulation.run import Ground, Violation, ground, simulate
+from tests.simulation.run import Doom, Ground, Violation, draw_case, ground, simulate
 
 BATCH = 50
 SEEDS = 1_000
@@ -34,6 +34,27 @@ def test_every_seed_keeps_every_promise(place: Ground, first: int) -> None:
     assert killed >= 10 and endings["calm: Finished"] >= 10, endings
     assert sum(n for ending, n in endings.items() if "Error" in ending or "Down" in ending) >= 5, endings
     print(f"\n{ran} lives: {dict(endings)}")
+
+
+ENDS = [("killed", 0.5), ("killed at a change", 0.5), ("killed at a change", None), ("stopped", None), ("disk", None)]
+
+
+@pytest.mark.parametrize(("kind", "keep"), ENDS)
+def test_a_life_may_end_at_every_callback_and_at_every_change(place: Ground, kind: str, keep: float | None) -> None:
+    """Of the smallest recipe; most of what is told to stop, or killed, ends so."""
+    seed = next(s for s in range(SEEDS) if smallest(s, place))
+    ends = Counter[str]()
+    at = 0
+    while ends["Finished"] < 3:
+        at += 1
+        ends[simulate(seed, place, doom=Doom(kind, at, keep)).endings[0].rpartition(" ")[2]] += 1
+    assert sum(ends.values()) > 50, ends
+    print(f"\n{dict(ends)}")
+
+
+def smallest(seed: int, place: Ground) -> bool:
+    case, _ = draw_case(seed, place)
+    return (case.shape, case.count, case.storm) == ("short", 1, False)
 
 
 def test_a_seed_replays_identically_in_this_process_and_in_another(place: Ground) -> None:
