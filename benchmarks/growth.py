@@ -29,11 +29,11 @@ def main() -> int:
     )
     print("|---" * 10 + "|")
     for args.runner, args.workers, args.replicas, args.problems, args.slots in runs:
-        ran, told, cpu, _ = found = measure(args)
+        ran, told, _ = found = measure(args)
         print(
             f"| {args.runner} | {args.workers if args.runner == 'ray' else 1} | {args.replicas} | "
             f"{args.slots * args.replicas} | {told['requests']:,} | {told['ideal_seconds']:.1f} s | "
-            f"{told['window_seconds']:.1f} s | {found.efficiency:.3f} | {1000 * cpu / told['requests']:.2f} | "
+            f"{told['window_seconds']:.1f} s | {found.efficiency:.3f} | {1000 * ran.cpu / told['requests']:.2f} | "
             f"{ran.memory:.0f} |",
             flush=True,
         )

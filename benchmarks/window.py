@@ -6,12 +6,13 @@
     python benchmarks/window.py --kill 0.5            # SIGKILL at half time and a second run: what is asked twice
 
 The ideal is busy slot-seconds over slots, as the simulator counts them exactly; its lengths are lognormal with mean
-113 and p99 1,200 tokens and not known beforehand. CPU is that of the client's whole process tree; memory is its
-proportional set size, sampled every two seconds: what processes share counts once.
+113 and p99 1,200 tokens and not known beforehand. CPU and memory are those of the client's whole process tree, sampled
+every two seconds; memory is the proportional set size, in which what processes share counts once.
 """
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -21,7 +22,6 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from resource import RUSAGE_CHILDREN, getrusage
 from typing import Any, NamedTuple
 
 HERE = Path(__file__).resolve().parent
@@ -49,17 +49,21 @@ def stats(url: str) -> dict[str, Any]:
         return dict(json.load(answer))
 
 
-def memory(root: int) -> float:
-    """Proportional set size of a process and all its descendants, in MiB."""
-    parents = {}
+def memory(root: int, cpu: dict[int, float]) -> float:
+    """Proportional set size of a process and all its descendants, in MiB; notes the CPU-seconds of each in `cpu`."""
+    parents, seconds = {}, {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
-            parents[int(status.parent.name)] = int(status.read_text().rpartition(")")[2].split()[1])
+            fields = status.read_text().rpartition(")")[2].split()
+            pid = int(status.parent.name)
+            parents[pid] = int(fields[1])
+            seconds[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     tree = {root}
     while more := {pid for pid, parent in parents.items() if parent in tree} - tree:
         tree |= more
     total = 0
     for pid in tree:
+        cpu[pid] = seconds.get(pid, cpu.get(pid, 0.0))
         with suppress(OSError):
             rolled = Path(f"/proc/{pid}/smaps_rollup").read_text()
             total += next((int(line.split()[1]) for line in rolled.splitlines() if line.startswith("Pss:")), 0)
@@ -93,6 +97,8 @@ class Ran(NamedTuple):
     """Seconds until the first request."""
     memory: float
     """The largest sample, in MiB."""
+    cpu: float
+    """CPU-seconds."""
 
 
 def run(args: argparse.Namespace, urls: list[str], out: str, kill_after: float = float("inf")) -> Ran:
@@ -100,6 +106,7 @@ def run(args: argparse.Namespace, urls: list[str], out: str, kill_after: float =
     began = looked = time.monotonic()
     process = subprocess.Popen(command(args, urls, out), stdout=subprocess.DEVNULL)
     first = most = 0.0
+    cpu: dict[int, float] = {}
     while process.poll() is None:
         now = time.monotonic()
         if not first and stats(urls[0])["arrived"]:
@@ -107,13 +114,13 @@ def run(args: argparse.Namespace, urls: list[str], out: str, kill_after: float =
         if now - began > kill_after:
             process.send_signal(signal.SIGKILL)
             process.wait()
-            return Ran(now - began, first, most)
+            return Ran(now - began, first, most, sum(cpu.values()))
         if now - looked > 2:
-            most, looked = max(most, memory(process.pid)), now
+            most, looked = max(most, memory(process.pid, cpu)), now
         time.sleep(0.1 if not first else 0.5)
     if process.returncode:
         raise SystemExit(f"the run failed with exit code {process.returncode}")
-    return Ran(time.monotonic() - began, first, most)
+    return Ran(time.monotonic() - began, first, most, sum(cpu.values()))
 
 
 class Window(NamedTuple):
@@ -121,8 +128,6 @@ class Window(NamedTuple):
 
     ran: Ran
     told: dict[str, Any]
-    cpu: float
-    """CPU-seconds of the client."""
     content: str
 
     @property
@@ -140,11 +145,8 @@ def options(args: argparse.Namespace) -> list[str]:
 def measure(args: argparse.Namespace) -> Window:
     """Run the job once."""
     with simulator(*options(args)) as urls, tempfile.TemporaryDirectory() as out:
-        before = getrusage(RUSAGE_CHILDREN)
         ran = run(args, urls, out)
-        used = getrusage(RUSAGE_CHILDREN)
-        cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
-        return Window(ran, stats(urls[0]), cpu, content(out))
+        return Window(ran, stats(urls[0]), content(out))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -166,12 +168,12 @@ def main() -> int:
     wanted = parser()
     wanted.add_argument("--kill", type=float, metavar="SHARE", help="kill a run at this share of its time, run again")
     args = wanted.parse_args()
-    ran, told, cpu, whole = found = measure(args)
+    ran, told, whole = found = measure(args)
     print(
         f"{args.runner}, {args.problems:,} problems, {told['requests']:,} requests: window "
         f"{told['window_seconds']:.1f} s = {1 / found.efficiency:.3f} times the ideal {told['ideal_seconds']:.1f} s; "
         f"with start-up {ran.seconds / told['ideal_seconds']:.3f}; first request after {ran.first:.1f} s; "
-        f"{1000 * cpu / told['requests']:.2f} CPU-s per 1,000 requests, peak {ran.memory:.0f} MiB",
+        f"{1000 * ran.cpu / told['requests']:.2f} CPU-s per 1,000 requests, peak {ran.memory:.0f} MiB",
         flush=True,
     )
     if args.kill:
