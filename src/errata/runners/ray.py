@@ -67,7 +67,8 @@ class WorkerHost:
         wrapped: dict[str, Journaled] = {}
         for role, engine in plan.engines().items():
             if id(engine) not in made:
-                made[id(engine)] = Journaled(RemoteEngine(engine, engines.get(role, ())), self.journal, replay=replay)
+                actors = [ray.get_actor(name) for name in engines.get(role, ())]
+                made[id(engine)] = Journaled(RemoteEngine(engine, actors), self.journal, replay=replay)
             wrapped[role] = made[id(engine)]
         self.worker = Worker(plan, wrapped, Parts(Path(work), plan.types))
 

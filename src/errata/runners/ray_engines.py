@@ -124,10 +124,10 @@ def host(name: str, use: str, with_: Mapping[str, Any], folder: str, *, gpus: fl
 class RemoteEngine:
     """An engine that answers from its replicas; what identifies it is known here."""
 
-    def __init__(self, local: Engine, actors: Sequence[str]) -> None:
-        """`actors` are the replicas' names, none for a replay."""
+    def __init__(self, local: Engine, actors: Sequence[Any]) -> None:
+        """`actors` are the replicas' handles, none for a replay."""
         self._identity, self._seen = local.identity, local.seen
-        self._replicas = [ray.get_actor(name) for name in actors]
+        self._replicas = list(actors)
         most = max(AT_ONCE, getattr(local, "at_once", 0) * 5 // 4)
         self._gates = [Admission(most=most, start=most) for _ in actors]
         self._router = Router(max(1, len(actors)))
