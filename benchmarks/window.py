@@ -6,11 +6,13 @@
     python benchmarks/window.py --kill 0.5            # SIGKILL at half time and a second run: what is asked twice
 
 The ideal is busy slot-seconds over slots, as the simulator counts them exactly; its lengths are lognormal with mean
-113 and p99 1,200 tokens and not known beforehand. CPU is that of the client's whole process tree.
+113 and p99 1,200 tokens and not known beforehand. CPU and memory are those of the client's whole process tree, sampled
+every two seconds; memory is the proportional set size, in which what processes share counts once.
 """
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -18,10 +20,9 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from resource import RUSAGE_CHILDREN, getrusage
-from typing import Any
+from typing import Any, NamedTuple
 
 HERE = Path(__file__).resolve().parent
 LIMIT = 1_400
@@ -48,11 +49,32 @@ def stats(url: str) -> dict[str, Any]:
         return dict(json.load(answer))
 
 
-def command(args: argparse.Namespace, url: str, out: str) -> list[str]:
+def memory(root: int, cpu: dict[int, float]) -> float:
+    """Proportional set size of a process and all its descendants, in MiB; notes the CPU-seconds of each in `cpu`."""
+    parents, seconds = {}, {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = status.read_text().rpartition(")")[2].split()
+            pid = int(status.parent.name)
+            parents[pid] = int(fields[1])
+            seconds[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    tree = {root}
+    while more := {pid for pid, parent in parents.items() if parent in tree} - tree:
+        tree |= more
+    total = 0
+    for pid in tree:
+        cpu[pid] = seconds.get(pid, cpu.get(pid, 0.0))
+        with suppress(OSError):
+            rolled = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            total += next((int(line.split()[1]) for line in rolled.splitlines() if line.startswith("Pss:")), 0)
+    return total / 1024
+
+
+def command(args: argparse.Namespace, urls: list[str], out: str) -> list[str]:
     """The run that is measured."""
     settings = {"source.with.count": args.problems}
     for role in ("student", "teacher"):
-        settings |= {f"engines.{role}.with.base_url": url, f"engines.{role}.sampling.max_tokens": LIMIT}
+        settings |= {f"engines.{role}.with.base_url": json.dumps(urls), f"engines.{role}.sampling.max_tokens": LIMIT}
         settings |= {f"engines.{role}.with.identity": "simulated", f"engines.{role}.with.concurrency": args.slots}
     changes = [x for name, value in settings.items() for x in ("--set", f"{name}={value}")]
     changes += [x for change in args.set for x in ("--set", change)]
@@ -67,59 +89,101 @@ def content(out: str) -> str:
     return str(json.loads(manifest.read_text())["content_hash"])
 
 
-def run(args: argparse.Namespace, url: str, out: str, kill_after: float | None = None) -> tuple[float, float]:
-    """(wall seconds, seconds until the first request)."""
-    began = time.monotonic()
-    process = subprocess.Popen(command(args, url, out), stdout=subprocess.DEVNULL)
-    first = 0.0
+class Ran(NamedTuple):
+    """One run, whole or killed."""
+
+    seconds: float
+    first: float
+    """Seconds until the first request."""
+    memory: float
+    """The largest sample, in MiB."""
+    cpu: float
+    """CPU-seconds."""
+
+
+def run(args: argparse.Namespace, urls: list[str], out: str, kill_after: float = float("inf")) -> Ran:
+    """Run the job to its end, or kill it after so many seconds."""
+    began = looked = time.monotonic()
+    process = subprocess.Popen(command(args, urls, out), stdout=subprocess.DEVNULL)
+    first = most = 0.0
+    cpu: dict[int, float] = {}
     while process.poll() is None:
-        if not first and stats(url)["arrived"]:
-            first = time.monotonic() - began
-        if kill_after is not None and time.monotonic() - began > kill_after:
+        now = time.monotonic()
+        if not first and stats(urls[0])["arrived"]:
+            first = now - began
+        if now - began > kill_after:
             process.send_signal(signal.SIGKILL)
             process.wait()
-            return time.monotonic() - began, first
+            return Ran(now - began, first, most, sum(cpu.values()))
+        if now - looked > 2:
+            most, looked = max(most, memory(process.pid, cpu)), now
         time.sleep(0.1 if not first else 0.5)
     if process.returncode:
         raise SystemExit(f"the run failed with exit code {process.returncode}")
-    return time.monotonic() - began, first
+    return Ran(time.monotonic() - began, first, most, sum(cpu.values()))
+
+
+class Window(NamedTuple):
+    """What a run on a fresh simulator took, and how the simulator saw it."""
+
+    ran: Ran
+    told: dict[str, Any]
+    content: str
+
+    @property
+    def efficiency(self) -> float:
+        """The ideal over the window: the share of the engine's time that was used."""
+        return float(1 / self.told["ratio"])
+
+
+def options(args: argparse.Namespace) -> list[str]:
+    """The simulator's."""
+    passed = ("slots", "step_ms", "per_problem", "seed", "replicas")
+    return [x for name in passed for x in (f"--{name.replace('_', '-')}", str(getattr(args, name)))]
+
+
+def measure(args: argparse.Namespace) -> Window:
+    """Run the job once."""
+    with simulator(*options(args)) as urls, tempfile.TemporaryDirectory() as out:
+        ran = run(args, urls, out)
+        return Window(ran, stats(urls[0]), content(out))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options that all measurements of windows have."""
+    made = argparse.ArgumentParser(description="Measure how full an engine is kept.")
+    made.add_argument("--problems", type=int, default=2_000)
+    made.add_argument("--slots", type=int, default=256)
+    made.add_argument("--step-ms", type=float, default=9.0)
+    made.add_argument("--replicas", type=int, default=1)
+    made.add_argument("--runner", choices=("local", "ray"), default="local")
+    made.add_argument("--workers", type=int, default=2)
+    made.add_argument("--per-problem", type=float, default=0.0, help="see errata simulate")
+    made.add_argument("--seed", type=int, default=0, help="of the lengths")
+    made.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change the recipe")
+    return made
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Measure how full an engine is kept.")
-    parser.add_argument("--problems", type=int, default=2_000)
-    parser.add_argument("--slots", type=int, default=256)
-    parser.add_argument("--step-ms", type=float, default=9.0)
-    parser.add_argument("--runner", choices=("local", "ray"), default="local")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--per-problem", type=float, default=0.0, help="see errata simulate")
-    parser.add_argument("--seed", type=int, default=0, help="of the lengths")
-    parser.add_argument("--kill", type=float, metavar="SHARE", help="kill a run at this share of its time, run again")
-    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change the recipe")
-    args = parser.parse_args()
-    passed = ("slots", "step_ms", "per_problem", "seed")
-    options = [x for name in passed for x in (f"--{name.replace('_', '-')}", str(getattr(args, name)))]
-    with simulator(*options) as (url,), tempfile.TemporaryDirectory() as out:
-        before = getrusage(RUSAGE_CHILDREN)
-        seconds, first = run(args, url, f"{out}/whole")
-        used = getrusage(RUSAGE_CHILDREN)
-        told, whole = stats(url), content(f"{out}/whole")
-        cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
-        print(
-            f"{args.runner}, {args.problems:,} problems, {told['requests']:,} requests: window "
-            f"{told['window_seconds']:.1f} s = {told['ratio']:.3f} times the ideal {told['ideal_seconds']:.1f} s; with "
-            f"start-up {seconds / told['ideal_seconds']:.3f}; first request after {first:.1f} s; "
-            f"{1000 * cpu / told['requests']:.2f} CPU-s per 1,000 requests, peak {used.ru_maxrss / 1024:.0f} MiB",
-            flush=True,
-        )
+    wanted = parser()
+    wanted.add_argument("--kill", type=float, metavar="SHARE", help="kill a run at this share of its time, run again")
+    args = wanted.parse_args()
+    ran, told, whole = found = measure(args)
+    print(
+        f"{args.runner}, {args.problems:,} problems, {told['requests']:,} requests: window "
+        f"{told['window_seconds']:.1f} s = {1 / found.efficiency:.3f} times the ideal {told['ideal_seconds']:.1f} s; "
+        f"with start-up {ran.seconds / told['ideal_seconds']:.3f}; first request after {ran.first:.1f} s; "
+        f"{1000 * ran.cpu / told['requests']:.2f} CPU-s per 1,000 requests, peak {ran.memory:.0f} MiB",
+        flush=True,
+    )
     if args.kill:
-        with simulator(*options) as (url,), tempfile.TemporaryDirectory() as out:
-            run(args, url, f"{out}/killed", kill_after=args.kill * seconds)
-            finished = stats(url)["finished"]
-            run(args, url, f"{out}/killed")
-            told = stats(url)
+        with simulator(*options(args)) as urls, tempfile.TemporaryDirectory() as out:
+            run(args, urls, out, kill_after=args.kill * ran.seconds)
+            finished = stats(urls[0])["finished"]
+            run(args, urls, out)
+            told = stats(urls[0])
             share = told["repeated"] / max(1, finished)
-            same = "same" if content(f"{out}/killed") == whole else "OTHER"
+            same = "same" if content(out) == whole else "OTHER"
             print(
                 f"killed at {args.kill:.0%}: {finished:,} were finished, {told['repeated']:,} of them asked again "
                 f"({share:.2%}); {same} content hash"

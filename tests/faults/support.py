@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 from errata.errors import ErrataError
 from errata.records.types import DpoRow, Drop, Episode, SftRow
 from errata.runners import job
-from errata.runners.local import Progress
+from errata.runners import options as run_options
+from errata.runners.progress import Progress
 from errata.simulate import command
 from errata.simulate.options import Options
 from errata.store.audit import JournalAudit, audit_journal, check_calls
@@ -196,7 +197,7 @@ def run(recipe: Recipe, out: Path, simulated: Simulated, watch: Callable[[Progre
     """One run, whatever becomes of it."""
     error = None
     try:
-        job.run(job.Options(recipe=recipe.path, out=out), lambda job, progress, done: watch(progress))
+        job.run(run_options.Options(recipe=recipe.path, out=out), lambda status: watch(status.progress))
     except ErrataError as raised:
         error = raised
     return Told(out, error, simulated.account)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from errata.runners.local import Progress
+from errata.runners.progress import Progress
 from tests.faults.support import Simulated, Told, ran, recipe_at, run, undisturbed
 from tests.runners.support import ROOT, environment
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from errata.errors import EngineDown
-from errata.runners.local import Progress
+from errata.runners.progress import Progress
 from tests.faults.support import Simulated, faulty, ran, recipe_at, run, undisturbed
 
 

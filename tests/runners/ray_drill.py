@@ -13,8 +13,8 @@ import ray
 
 from errata.errors import ErrataError
 from errata.runners import job
-from errata.runners.local import Progress
 from errata.runners.options import Options
+from errata.runners.progress import Progress
 from errata.runners.ray import connect
 from tests.runners.support import Recipe, Server, told
 

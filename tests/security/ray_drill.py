@@ -15,6 +15,7 @@ from ray._raylet import AuthenticationMode, get_authentication_mode
 
 from errata.errors import ErrataError
 from errata.runners import job
+from errata.runners.options import Options
 from errata.runners.ray import connect
 from tests.runners.support import Recipe, Server
 from tests.security.canaries import KEY, STOPS, echoes, with_key
@@ -26,7 +27,7 @@ def ran(folder: Path, **server: Any) -> str:
     with Server(key=KEY, **server) as chat:
         with_key(recipe, chat.url)
         try:
-            job.run(job.Options(recipe=recipe.path, out=folder / "out", runner="ray"), lambda *_: None)
+            job.run(Options(recipe=recipe.path, out=folder / "out", runner="ray"), lambda *_: None)
         except ErrataError as error:
             return f"{type(error).__name__}: {error}"
     return "finished"

@@ -14,6 +14,7 @@ from msgspec import structs
 from errata import registry
 from errata.records.types import Problem
 from errata.runners import job
+from errata.runners.options import Options
 from errata.runners.plan import Plan
 from errata.verifiers.base import Judgement
 from tests.runners.support import Recipe
@@ -101,7 +102,7 @@ class Recipes:
         if shape == "branches":
             recipe.data["exports"] = [{"use": "sft", "with": {"of": ["revise"]}}, {"use": "dpo"}]
         recipe.write()
-        return job.prepare(job.Options(recipe=recipe.path))
+        return job.prepare(Options(recipe=recipe.path))
 
 
 @functools.cache

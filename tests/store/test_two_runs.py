@@ -39,7 +39,7 @@ def ended(run: Run) -> str:
     said, complained = run.communicate(timeout=120)
     if run.returncode:
         assert run.returncode == 1
-        one_line(complained.rpartition("\r")[2], "another run (process ", "is making", "wait until it has ended")
+        one_line(complained.rpartition("\r")[2], "another run (", "is making", "wait until it has ended")
         return SAID[0]
     (what,) = (s for s in SAID[1:] if s in said.splitlines()[0])
     return what

@@ -122,6 +122,11 @@ class OpenAI:
         return ()
 
     @property
+    def at_once(self) -> int:
+        """Requests that it has under way at most."""
+        return self._concurrency * len(self._urls)
+
+    @property
     def load(self) -> Load:
         """What the servers have to do, as far as this process knows."""
         gates = [one.gate for one in self.servers]

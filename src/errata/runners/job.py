@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from msgspec import structs
 
 from errata import registry
@@ -182,13 +184,8 @@ def _finish(
 ) -> dataset.Finished:
     """Corpus operations, then the version."""
     funnel = add_funnels(counts)
-    rows = narrow(job.plan, parts, indices)
-    dropped, drops, entries = operate(job.plan, rows)
-    kept: dict[str, Counter[str]] = {name: Counter() for name in job.plan.exports}
-    for row in rows:
-        if row.id not in dropped.get(row.config, {}):
-            kept[row.config][row.transition] += 1
-    metrics = summarise(add_metrics(counts), kept)
+    dropped, drops, entries = operate(job.plan, parts, indices)
+    metrics = summarise(add_metrics(counts), kept(job.plan, parts, indices, dropped))
     return dataset.finish(
         parts,
         indices,
@@ -221,11 +218,29 @@ def narrow(plan: Plan, parts: Parts, indices: list[int]) -> list[Narrow]:
     return sorted(rows, key=lambda r: (r.config, r.id))
 
 
-def operate(plan: Plan, rows: list[Narrow]) -> tuple[dict[str, dict[str, str]], list[Drop], list[dict[str, Any]]]:
+def kept(
+    plan: Plan, parts: Parts, indices: list[int], dropped: Mapping[str, Mapping[str, str]]
+) -> dict[str, Counter[str]]:
+    """By config, the rows that were not dropped by their transition."""
+    found: dict[str, Counter[str]] = {name: Counter() for name in plan.exports}
+    for config, count in found.items():
+        gone = pa.array(list(dropped.get(config, ())), pa.string())
+        for index in indices:
+            columns = parts.read(index, config).select(["id", "transition"])
+            stays = columns.filter(pc.invert(pc.is_in(columns["id"], value_set=gone)))["transition"]
+            count.update({v["values"]: v["counts"] for v in pc.value_counts(stays).to_pylist()})
+    return found
+
+
+def operate(
+    plan: Plan, parts: Parts, indices: list[int]
+) -> tuple[dict[str, dict[str, str]], list[Drop], list[dict[str, Any]]]:
     """(dropped rows by config, their drops, funnel entries) of the corpus operations, one after the other."""
     dropped: dict[str, dict[str, str]] = {}
     drops: list[Drop] = []
-    entries = []
+    entries: list[dict[str, Any]] = []
+    # Narrow as they are, the columns of all rows are what a long run needs most memory for at its end.
+    rows = narrow(plan, parts, indices) if plan.recipe.corpus else []
     for use in plan.recipe.corpus:
         component = registry.find("corpus", use.use, plan.folder)
         reasons = component.make(rows, **use.with_)

@@ -69,7 +69,8 @@ class WorkerHost:
         wrapped: dict[str, Journaled] = {}
         for role, engine in plan.engines().items():
             if id(engine) not in made:
-                made[id(engine)] = Journaled(RemoteEngine(engine, engines.get(role, ())), self.journal, replay=replay)
+                actors = [ray.get_actor(name) for name in engines.get(role, ())]
+                made[id(engine)] = Journaled(RemoteEngine(engine, actors), self.journal, replay=replay)
             wrapped[role] = made[id(engine)]
         self.worker = Worker(plan, wrapped, Parts(locate(work), plan.types))
 
@@ -146,12 +147,15 @@ def connect(address: str | None = None) -> None:
     address = address or os.environ.get("RAY_ADDRESS")
     paths = (str(Path(registry.__file__).parents[1]), os.environ.get("PYTHONPATH", ""))
     variables = {"PYTHONPATH": os.pathsep.join(p for p in paths if p)}
+    more: dict[str, Any] = {"address": address, "runtime_env": {"env_vars": variables}}
+    if not address:
+        # Ray starts a process for each CPU ahead of need. Two are soon the workers; but only where they have the
+        # environment as it is, for which of others each has its own processes.
+        os.environ |= variables
+        more = {"address": "local", "include_dashboard": False, "num_cpus": 2}
     for again in (True, False):
         try:
-            ray.init(
-                address=address or "local", include_dashboard=None if address else False, log_to_driver=False,
-                logging_level=logging.ERROR, runtime_env={"env_vars": variables},
-            )  # fmt: skip
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **more)
             return
         except Exception as error:  # Ray raises plain exceptions too
             ray.shutdown()
@@ -181,7 +185,7 @@ class _Driver:
         self.workers: list[Any] = [
             worker.options(
                 name=f"{self._run}-worker-{i}", num_cpus=0, max_restarts=-1, max_task_retries=0,
-                max_concurrency=64, scheduling_strategy="SPREAD",
+                max_concurrency=64, scheduling_strategy="SPREAD", enable_task_events=False,
             ).remote(plan.recipe, *folders, self.names, replay)
             for i in range(workers)
         ]  # fmt: skip
@@ -312,7 +316,8 @@ class _Driver:
         await asyncio.gather(*(one(i, w.look.remote()) for i, w in enumerate(self.workers)))
         total = sum(self._seen, self._lost)
         loads = await self._loads()
-        total.running, total.waiting, total.room = (sum(each) for each in zip(Load(0, 0, 0), *loads, strict=True))
+        here = Load(total.running, total.waiting, total.room)
+        total.running, total.waiting, total.room = (sum(each) for each in zip(here, *loads, strict=True))
         return total
 
     async def _report(self, watch: Callable[[Progress], None]) -> None:

@@ -18,6 +18,7 @@ import ray
 from ray.exceptions import ActorDiedError, RayActorError
 
 from errata import registry
+from errata.engines.admission import Admission, TurnedAway
 from errata.engines.base import Engine, Identity, Load, Reply, Request
 from errata.engines.router import Router
 from errata.errors import EngineDown, EngineError, ErrataError, StoreError
@@ -26,8 +27,13 @@ DEATHS = 3
 """Deaths of a replica that a request may be there at before it is given up as their cause."""
 HOPELESS = 12
 """Deaths of an engine's replicas without a single reply in between after which it is taken to be broken."""
-_CALLS = 4096
-"""Requests that a replica's actor takes at once; the engine itself decides how many run."""
+_CALLS = 65_536
+"""Requests that a replica's actor takes at once: whatever workers send."""
+AT_ONCE = 512
+"""Requests that a worker sends a replica at once, at least, which is more than a usual batch. The others wait in the
+worker, the most urgent first, and can still go elsewhere; a call that waits in the actor takes 90 kB there."""
+_TOGETHER = 2.0
+"""Seconds that the first replica to come up waits for the others, so that it is not sent everything."""
 _LOST = 30
 """Times, a second apart, that a replica may be told to be dead for good before that is believed."""
 _LOOK_SECONDS = 5.0
@@ -109,18 +115,21 @@ class EngineHost:
 def host(name: str, use: str, with_: Mapping[str, Any], folder: str, *, gpus: float) -> Any:
     """Start one replica as the actor `name`; the death of an actor fails its calls, which whoever asked repeats."""
     actor = ray.remote(EngineHost).options(
-        name=name, num_cpus=0, num_gpus=gpus, max_restarts=-1, max_task_retries=0, max_concurrency=_CALLS
-    )
+        name=name, num_cpus=0, num_gpus=gpus, max_restarts=-1, max_task_retries=0, max_concurrency=_CALLS,
+        enable_task_events=False,  # Ray would keep a record of every call, in its head
+    )  # fmt: skip
     return actor.remote(use, dict(with_), folder)
 
 
 class RemoteEngine:
     """An engine that answers from its replicas; what identifies it is known here."""
 
-    def __init__(self, local: Engine, actors: Sequence[str]) -> None:
-        """`actors` are the replicas' names, none for a replay."""
+    def __init__(self, local: Engine, actors: Sequence[Any]) -> None:
+        """`actors` are the replicas' handles, none for a replay."""
         self._identity, self._seen = local.identity, local.seen
-        self._replicas = [ray.get_actor(name) for name in actors]
+        self._replicas = list(actors)
+        most = max(AT_ONCE, getattr(local, "at_once", 0) * 5 // 4)
+        self._gates = [Admission(most=most, start=most) for _ in actors]
         self._router = Router(max(1, len(actors)))
         for replica in range(len(actors)):
             self._router.lost(replica)
@@ -138,6 +147,16 @@ class RemoteEngine:
     def seen(self) -> tuple[str, ...]:
         return self._seen
 
+    @property
+    def load(self) -> Load:
+        """Requests that wait here; of the others the replicas tell, which several workers share."""
+        return Load(0, sum(gate.waiting for gate in self._gates), 0)
+
+    def drain(self) -> None:
+        """Send the replicas nothing more."""
+        for gate in self._gates:
+            gate.shut()
+
     async def generate(self, request: Request) -> Reply:
         """The reply of one replica. Raises EngineError `engine_death` for a request that replicas die of."""
         if not self._replicas:
@@ -152,11 +171,6 @@ class RemoteEngine:
                 return answer
         raise EngineError("engine_death", f"{DEATHS} times the engine {self.identity.model} died with this request")
 
-    @property
-    def load(self) -> Load:
-        """Nothing: the driver asks the replicas, which several workers share."""
-        return Load(0, 0, 0)
-
     async def close(self) -> None:
         """The driver closes the actors."""
         for task in self._coming.values():
@@ -167,11 +181,29 @@ class RemoteEngine:
         if not self._awaited:
             self._awaited = True
             self._coming = {r: asyncio.create_task(self._comes_back(r)) for r in range(len(self._replicas))}
+        while True:
+            await self._up()
+            replica = self._router.pick(request)
+            try:
+                return await self._asked(replica, request)
+            except TurnedAway:
+                pass
+            finally:
+                self._router.done(replica)
+
+    async def _up(self) -> None:
+        """Wait until a replica can be asked."""
         while len(self._coming) + len(self._gone) >= len(self._replicas):
             if not self._coming:
                 raise EngineDown(f"no replica of {self.identity.model} is left: see Ray's logs, mend the cause")
             await asyncio.wait(self._coming.values(), return_when=asyncio.FIRST_COMPLETED)
-        replica = self._router.pick(request)
+            if self._coming:
+                await asyncio.wait(self._coming.values(), timeout=_TOGETHER)
+
+    async def _asked(self, replica: int, request: Request) -> Reply | Told | None:
+        """What this replica answers, or None if it died. Raises TurnedAway if that was before it was asked."""
+        gate = self._gates[replica]
+        await gate.enter(urgency=request.urgency)
         try:
             answer: Reply | Told = await self._replicas[replica].generate.remote(request)
             return answer
@@ -179,7 +211,7 @@ class RemoteEngine:
             self._died(replica, error)
             return None
         finally:
-            self._router.done(replica)
+            gate.leave()
 
     def _died(self, replica: int, error: RayActorError) -> None:
         """Ask this replica no more until it has come back; told by every request that it died with."""
@@ -192,6 +224,7 @@ class RemoteEngine:
                 "see Ray's logs, mend the cause"
             ) from error
         self._router.lost(replica)
+        self._gates[replica].turn_away()
         self._coming[replica] = asyncio.create_task(self._comes_back(replica))
 
     async def _comes_back(self, replica: int) -> None:
@@ -201,6 +234,8 @@ class RemoteEngine:
             try:
                 await self._replicas[replica].pulse.remote()
                 self._router.back(replica)
+                for gate in self._gates:
+                    gate.turn_away()  # some of those who wait elsewhere now go here
                 break
             except RayActorError as error:
                 dead += isinstance(error, ActorDiedError)
