@@ -140,17 +140,17 @@ CUT = """
 """
 
 PLANTED: Mapping[str, Planted] = {
-    "a journal answers before its reply is on disk": Planted(made=Made(journal=HastyJournal), words="I11", within=40),
+    "a journal answers before its reply is on disk": Planted(made=Made(journal=HastyJournal), words="I11", within=200),
     "a disk says that it synced the journal and did not": Planted(
-        made=Made(lies=lambda path: path.suffix == ".jsonl"), words="I11", within=20
+        made=Made(lies=lambda path: path.suffix == ".jsonl"), words="I11", within=100
     ),
-    "folders are not synced": Planted(made=Made(files=UnsyncedFolders), words="I4, I5", within=100),
-    "a part or version appears file by file": Planted(made=Made(files=Copying), words="I4", within=150),
-    "a part is committed twice": Planted(made=Made(files=Twice), words="two rows have the id|I3, I10|I4", within=40),
-    "a lost verdict becomes a fail": Planted(made=Made(pool=Harsh), words="I12|I3, I10", within=20),
-    "time-outs go by the wall clock": Planted(made=Made(loop=WallClockLoop), words="I3, I10", within=60),
-    "a task outlives the run": Planted(made=Made(pool=CarelessPool), words="a task is left over", within=10),
-    "a second try draws another sample": Planted(engine=_ENGINE.format(PATIENCE), words="I3", within=30),
-    "a reply depends on how many came before it": Planted(engine=_ENGINE.format(ORDER), words="I3", within=20),
-    "a retry loses a part of its reply": Planted(engine=_ENGINE.format(CUT), words="I3", within=20),
+    "folders are not synced": Planted(made=Made(files=UnsyncedFolders), words="I4, I5", within=500),
+    "a part or version appears file by file": Planted(made=Made(files=Copying), words="I4", within=1000),
+    "a part is committed twice": Planted(made=Made(files=Twice), words="two rows have the id|I3, I10|I4", within=200),
+    "a lost verdict becomes a fail": Planted(made=Made(pool=Harsh), words="I12|I3, I10", within=100),
+    "time-outs go by the wall clock": Planted(made=Made(loop=WallClockLoop), words="I3, I10", within=300),
+    "a task outlives the run": Planted(made=Made(pool=CarelessPool), words="a task is left over", within=50),
+    "a second try draws another sample": Planted(engine=_ENGINE.format(PATIENCE), words="I3", within=150),
+    "a reply depends on how many came before it": Planted(engine=_ENGINE.format(ORDER), words="I3", within=100),
+    "a retry loses a part of its reply": Planted(engine=_ENGINE.format(CUT), words="I3", within=100),
 }
