@@ -12,7 +12,8 @@ import pytest
 from errata import registry
 from errata.cli import main
 from errata.recipe import read
-from errata.records.types import Episode, SftRow
+from errata.records.rows import SftRow
+from errata.records.types import Episode
 from errata.reports import show
 from errata.store.reader import Dataset, open_dataset
 

@@ -8,7 +8,7 @@ import pytest
 
 from errata import prompts, registry
 from errata.recipe.read import read
-from errata.records.types import DpoRow, SftRow
+from errata.records.rows import DpoRow, SftRow
 from errata.runners import job
 from errata.runners.options import Options
 from errata.store.check import check_dataset

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from errata import chains
-from errata.records.types import DpoRow, Episode, SftRow
+from errata.records.rows import DpoRow, SftRow
+from errata.records.types import Episode
 from errata.store.check import check_dataset
 from errata.store.reader import Dataset, open_dataset
 

@@ -132,7 +132,7 @@ def corpus(*, version: int, name: str | None = None) -> Callable[[F], F]:
 
 
 def export(*, version: int, name: str | None = None) -> Callable[[F], F]:
-    """Register `def f(episode, *, ...) -> Iterator[row | Drop]`."""
+    """Register `def f(episode, ctx, *, ...) -> Iterator[row | Drop]`; see errata.exports.base."""
     return _register("export", version, name)
 
 

@@ -13,7 +13,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import PreTrainedTokenizerFast
 
 from errata.exports.tokens import IGNORED, TokenRow
-from errata.records.types import Message, SftRow, Span
+from errata.records.rows import SftRow, Span
+from errata.records.types import Message
 
 SPECIALS = ["<|im_start|>", "<|im_end|>", "<|user|>", "<|assistant|>", "<s>", "</s>", "<unk>"]
 CORPUS = 3 * [

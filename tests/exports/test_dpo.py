@@ -7,9 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from errata import prompts
+from errata.exports.base import ExportContext
 from errata.exports.dpo import dpo
-from errata.records.types import Additions, Attempt, DpoRow, Drop, Episode, Outcome, Step
-from tests.stages.support import attempt, episode, problem, user, verdict
+from errata.records.rows import DpoRow
+from errata.records.types import Additions, Attempt, Drop, Episode, Estimate, Message, Outcome, Step
+from errata.stages.pair import pair
+from tests.stages.support import attempt, critique, episode, problem, run, user, verdict
 
 P = problem(11)
 NAMES: dict[str, Outcome] = {"r": "pass", "w": "fail", "u": "unknown"}
@@ -22,7 +26,9 @@ def samples(outcomes: str, cut: str = "") -> Episode:
 
 
 def pairs_of(start: Episode, **options: Any) -> tuple[list[DpoRow], list[Drop]]:
-    found = list(dpo(start, stage="dpo", **options))
+    privileged = options.pop("privileged", False)
+    made = run(pair, start, **options)
+    found = [*dpo(start.add(made), ExportContext("dpo", prompts.load), privileged=privileged), *made.drops]
     return [r for r in found if isinstance(r, DpoRow)], [d for d in found if isinstance(d, Drop)]
 
 
@@ -32,7 +38,7 @@ def test_outcome_pairs(outcomes: str, cut: set[str], most: int) -> None:
     start = samples(outcomes, "".join(cut))
     rows, drops = pairs_of(start, most=most)
     for row in rows:
-        chosen, rejected = (start.attempt(x) for x in row.lineage)
+        chosen, rejected = (start.attempt(x) for x in row.lineage[:2])
         assert (start.outcome(chosen.id), start.outcome(rejected.id)) == ("pass", "fail")
         assert (row.chosen_outcome, row.rejected_outcome) == ("pass", "fail")
         assert chosen.complete and rejected.complete
@@ -44,7 +50,7 @@ def test_outcome_pairs(outcomes: str, cut: set[str], most: int) -> None:
     possible = min(whole.count("r"), whole.count("w"))
     assert len(rows) == (min(possible, most) if most else possible)
     assert [d.code for d in drops] == ["enough"] * (possible - len(rows))
-    used = [x for row in rows for x in row.lineage]
+    used = [x for row in rows for x in row.lineage[:2]]
     assert len(set(used)) == len(used), "no reply stands in two pairs"
     assert pairs_of(start, most=most) == (rows, drops)
 
@@ -54,7 +60,7 @@ def test_pairs_are_drawn_and_not_taken_in_order() -> None:
     for seed in range(12):
         p = replace(P, id=f"{seed:032x}")
         start = replace(samples("rrrwww"), problem=p)
-        drawn.add(tuple(pairs_of(start, most=1)[0][0].lineage))
+        drawn.add(tuple(pairs_of(start, most=1)[0][0].lineage[:2]))
     assert len(drawn) > 4
 
 
@@ -68,19 +74,21 @@ def revised(first: Outcome, second: Outcome, **fields: Any) -> Episode:
 
 
 def revision_pairs(start: Episode, **options: Any) -> tuple[list[DpoRow], list[Drop]]:
-    return pairs_of(start, rules=("revision",), **options)
+    return pairs_of(start, rule="revision", **{"of": ("revise",), "against": ("sample",), **options})
 
 
 def test_a_revision_that_mends_is_chosen_over_what_it_mended() -> None:
     rows, _ = revision_pairs(revised("fail", "pass"))
-    assert [(r.lineage, r.transition, r.rule) for r in rows] == [((SECOND.id, FIRST.id), "wrong_to_right", "revision")]
+    assert [(r.lineage[:2], r.transition, r.rule) for r in rows] == [
+        ((SECOND.id, FIRST.id), "wrong_to_right", "revision")
+    ]
     assert rows[0].prompt == P.messages, "the original prompt, without first attempt and feedback"
     assert rows[0].chosen[0].content == SECOND.text and rows[0].rejected[0].content == FIRST.text
 
 
 def test_a_revision_that_breaks_is_rejected() -> None:
     rows, _ = revision_pairs(revised("pass", "fail"))
-    assert [(r.lineage, r.transition) for r in rows] == [((FIRST.id, SECOND.id), "right_to_wrong")]
+    assert [(r.lineage[:2], r.transition) for r in rows] == [((FIRST.id, SECOND.id), "right_to_wrong")]
     assert rows[0].chosen[0].content == FIRST.text
 
 
@@ -99,19 +107,58 @@ def test_a_revision_that_a_filter_rejects_is_not_chosen() -> None:
 
 def test_revisions_of_other_steps_are_taken_where_they_are_named() -> None:
     start = revised("fail", "pass", stage="again")
-    assert len(revision_pairs(start)[0]) == 1, "by default, all that are revisions"
-    assert len(revision_pairs(start, revisions=("again",))[0]) == 1
-    assert not revision_pairs(start, revisions=("revise",))[0]
-    assert not revision_pairs(start, of="other")[0]
+    assert len(revision_pairs(start, of=("again",))[0]) == 1
+    assert len(revision_pairs(start, of=("again",), against=())[0]) == 1, "whatever they revise"
+    assert not revision_pairs(start)[0]
+    assert not revision_pairs(start, of=("again",), against=("other",))[0]
 
 
-def test_both_rules_side_by_side_each_with_its_own_most() -> None:
-    other = attempt(P, "The answer is 9", 1)
+def test_most_holds_for_each_pair_stage() -> None:
     again = replace(SECOND, id="f" * 32, index=1)
-    start = episode(P, FIRST, other, SECOND, again, outcomes=["fail", "pass", "pass", "pass"])
-    rows, drops = pairs_of(start, rules=("outcome", "revision"), most=1)
-    assert [r.rule for r in rows] == ["outcome", "revision"] and [d.code for d in drops] == ["enough"]
-    assert len({r.id for r in rows} | {d.target for d in drops}) == 3
+    start = episode(P, FIRST, SECOND, again, outcomes=["fail", "pass", "pass"])
+    rows, drops = revision_pairs(start, most=1)
+    assert [r.rule for r in rows] == ["revision"] and [d.code for d in drops] == ["enough"]
+
+
+def test_continuations_of_the_same_steps_stand_on_them() -> None:
+    wrong = attempt(P, "a is 1\nb is 2\nThe answer is 2")
+    right = attempt(P, "a is 1\nb is 3\nThe answer is 3", 0, "revise", parent=wrong.id, kind="revised")
+    elsewhere = attempt(P, "c is 1\nThe answer is 3", 1, "revise", parent=wrong.id, kind="revised")
+    start = episode(P, wrong, right, elsewhere, outcomes=["fail", "pass", "pass"])
+    rows, _ = pairs_of(start, rule="first_error", of=("revise",), against=("sample",), most=0)
+    assert [r.lineage[:2] for r in rows] == [(right.id, wrong.id)], "no step is shared with the other"
+    (row,) = rows
+    assert row.prompt == (*P.messages, Message(role="assistant", content="a is 1\n"))
+    assert (row.chosen[0].content, row.rejected[0].content) == ("b is 3\nThe answer is 3", "b is 2\nThe answer is 2")
+
+
+def scores(start: Episode, *values: tuple[str, float]) -> Episode:
+    made = [Estimate(target=t, stage="s", name="score", value=v, n=1) for t, v in values]
+    return start.add(Additions(estimates=tuple(made)))
+
+
+def test_scores_pair_the_best_with_the_worst_at_least_a_margin_apart() -> None:
+    start = samples("rrww")
+    ids = [a.id for a in start.attempts]
+    scored = scores(start, *zip(ids, (0.9, 0.2, 0.5, 0.4), strict=True))
+    rows, _ = pairs_of(scored, rule="score", estimate="score", most=0)
+    assert [r.lineage[:2] for r in rows] == [(ids[0], ids[1]), (ids[2], ids[3])]
+    assert [round({m.name: m.value for m in r.metrics}["margin"], 6) for r in rows] == [0.7, 0.1]
+    assert len(pairs_of(scored, rule="score", estimate="score", most=0, margin=0.3)[0]) == 1
+    assert pairs_of(start, rule="score", estimate="score") == ([], [])
+
+
+def test_critiques_pair_by_their_effect_on_a_prompt_that_shows_the_attempt() -> None:
+    wrong = attempt(P, "a is 1\nThe answer is 2")
+    says = [critique(wrong, k, f"Step {k + 1} is wrong : no", index=k) for k in (0, 1)]
+    start = scores(episode(P, wrong, outcomes=["fail"], critiques=says), (says[0].id, 0.75), (says[1].id, 0.25))
+    made = start.add(run(pair, start, rule="effect", of=("critique",), estimate="score"))
+    (refused,) = dpo(made, ExportContext("dpo", prompts.load))
+    assert isinstance(refused, Drop) and refused.code == "no_prompt"
+    (row,) = dpo(made, ExportContext("dpo", prompts.load), prompt="chains_critique")
+    assert isinstance(row, DpoRow)
+    assert (row.chosen[0].content, row.rejected[0].content) == (says[0].text, says[1].text)
+    assert [m.content for m in row.prompt[1:]] == [wrong.text, "Find the first wrong step"]
 
 
 def told(of: Attempt, text: str) -> Attempt:
@@ -132,7 +179,7 @@ def test_privileged_words_in_either_reply_are_refused_unless_the_recipe_says_so(
 
 def test_a_spliced_reply_in_turns_gives_its_last_turn() -> None:
     turns = replace(SECOND, steps=(*FIRST.steps, *(replace(s, turn=2) for s in SECOND.steps)), stage="splice")
-    rows, _ = revision_pairs(episode(P, FIRST, turns, outcomes=["fail", "pass"]), revisions=("splice",))
+    rows, _ = revision_pairs(episode(P, FIRST, turns, outcomes=["fail", "pass"]), of=("splice",))
     assert rows[0].chosen[0].content == SECOND.text
 
 

@@ -8,10 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from errata import prompts
 from errata.engines.oracle import Oracle
+from errata.exports.base import ExportContext
 from errata.exports.rows import conversation
 from errata.exports.sft import sft
-from errata.records.types import Additions, Attempt, Drop, Episode, Outcome, SftRow, Step
+from errata.records.rows import SftRow
+from errata.records.types import Additions, Attempt, Drop, Episode, Outcome, Step
 from errata.sources.procedural import procedural
 from errata.stages.critique import critique
 from errata.stages.filter import filter_
@@ -32,7 +35,7 @@ def problems(count: int, seed: int) -> list[Episode]:
 
 
 def rows_of(start: Episode, **options: Any) -> tuple[list[SftRow], list[Drop]]:
-    found = list(sft(start, stage="sft", **options))
+    found = list(sft(start, ExportContext("sft", prompts.load), **options))
     return [r for r in found if isinstance(r, SftRow)], [d for d in found if isinstance(d, Drop)]
 
 
@@ -231,8 +234,11 @@ def test_most_rows_a_problem_and_every_attempt_accounted_for() -> None:
 
 def test_rows_are_the_same_each_time_and_named_by_their_config() -> None:
     one = start(spliced(WRONG, RIGHT))
-    assert list(sft(one, stage="sft")) == list(sft(one, stage="sft"))
-    assert next(iter(sft(one, stage="other"))).id != next(iter(sft(one, stage="sft"))).id
+    assert list(sft(one, ExportContext("sft", prompts.load))) == list(sft(one, ExportContext("sft", prompts.load)))
+    assert (
+        next(iter(sft(one, ExportContext("other", prompts.load)))).id
+        != next(iter(sft(one, ExportContext("sft", prompts.load)))).id
+    )
 
 
 def test_the_split_and_a_system_prompt_come_from_the_problem() -> None:

@@ -12,7 +12,8 @@ from transformers import PreTrainedTokenizerFast
 
 from errata.errors import ExportError
 from errata.exports.tokens import IGNORED, TokenRow, render, render_all
-from errata.records.types import Drop, Message, SftRow, Span
+from errata.records.rows import SftRow, Span
+from errata.records.types import Drop, Message
 from tests.exports.chats import (
     KNOWN,
     LOSSLESS,

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from errata.errors import ErrataError
-from errata.records.types import DpoRow, Drop, Episode, SftRow
+from errata.records.rows import DpoRow, SftRow
+from errata.records.types import Drop, Episode
 from errata.runners import job
 from errata.runners import options as run_options
 from errata.runners.progress import Progress
@@ -44,8 +45,9 @@ RECIPE: dict[str, Any] = {
         {"use": "splice", "with": {"locations": ["teacher"], "most": 0}},
         {"name": "verify_splices", "use": "verify", "with": {"of": "splice"}},
         {"use": "filter"},
+        {"use": "pair", "with": {"most": 0}},
     ],
-    "exports": [{"use": "sft"}, {"use": "dpo", "with": {"most": 0}}],
+    "exports": [{"use": "sft"}, {"use": "dpo"}],
 }
 """8 problems, about 70 requests; student and teacher are one engine."""
 MAX_TOKENS = 200

@@ -25,6 +25,7 @@ BASE: dict[str, Any] = {
         {"name": "verify_revisions", "use": "verify", "with": {"of": "revise"}},
         {"use": "splice"},
         {"use": "filter", "with": {"band": [0, 1]}},
+        {"use": "pair"},
     ],
     "corpus": [{"use": "balance"}],
     "exports": [{"use": "sft"}, {"use": "dpo"}],

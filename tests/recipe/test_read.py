@@ -28,7 +28,7 @@ def test_defaults_are_filled_in_and_lists_become_tuples(tmp_path: Path) -> None:
         "count": 4, "operations": (3, 5), "distractors": (0, 3), "seed": 0, "split": "train",
     }  # fmt: skip
     steps = {s.name: s for s in recipe.stages}
-    assert list(steps) == ["sample", "verify", "critique", "revise", "verify_revisions", "splice", "filter"]
+    assert list(steps) == ["sample", "verify", "critique", "revise", "verify_revisions", "splice", "filter", "pair"]
     assert steps["sample"].with_ == {"role": "student", "n": 2, "prompt": "solve", "steps": "lines"}
     assert steps["filter"].with_["band"] == (0, 1) and steps["filter"].with_["agree"] == ()
     assert steps["splice"].with_["transitions"] == ("wrong_to_right",) and steps["splice"].after is None
@@ -140,7 +140,8 @@ def test_all_faults_of_components_are_told_at_once(tmp_path: Path) -> None:
         data["stages"][3]["with"]["critique"] = "critic"
         data["stages"][6]["with"] = {"band": [0], "need": ["splices"], "agree": "gold"}
         data["corpus"][0]["with"] = {"right_to_right": "half"}
-        data["exports"][1]["with"] = {"of": "samples", "rules": ["outcomes"], "stage": "x"}
+        data["stages"][7]["with"] = {"rule": "outcomes"}
+        data["exports"][1]["with"] = {"of": ["samples"], "stage": "x"}
 
     found = faults(tmp_path, change=change)
     for part in [
@@ -158,7 +159,7 @@ def test_all_faults_of_components_are_told_at_once(tmp_path: Path) -> None:
         "corpus.balance.with.right_to_right: 'half' is not of type 'number'",
         "exports.dpo.with: unknown key 'stage'",
         "exports.dpo.with.of: there is no step 'samples'",
-        "exports.dpo.with.rules.0: ",
+        "stages.pair.with.rule: ",
     ]:
         assert sum(part in f for f in found) == 1, (part, found)
     assert len(found) == 15
@@ -325,7 +326,7 @@ def test_a_users_own_stage_that_cannot_be_had_is_told(tmp_path: Path, text: str,
         ("stages.filter.with.agree=[gold]", lambda r: r.stages[6].with_["agree"], ("gold",)),
         ("stages.filter.with.band.0=0.5", lambda r: r.stages[6].with_["band"], (0.5, 1)),
         ("corpus.balance.with.right_to_right=0.3", lambda r: r.corpus[0].with_["right_to_right"], 0.3),
-        ("exports.dpo.with.most=0", lambda r: r.exports[1].with_["most"], 0),
+        ("stages.pair.with.most=0", lambda r: r.stages[7].with_["most"], 0),
         ("corpus=[]", lambda r: r.corpus, ()),
     ],
 )

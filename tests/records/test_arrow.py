@@ -11,18 +11,8 @@ from hypothesis import strategies as st
 
 from errata.errors import StoreError
 from errata.records.arrow import arrow_schema, from_table, schema_text, to_table
-from errata.records.types import (
-    Attempt,
-    DpoRow,
-    Drop,
-    Episode,
-    Injection,
-    Message,
-    Problem,
-    SftRow,
-    Step,
-    Verdict,
-)
+from errata.records.rows import DpoRow, SftRow
+from errata.records.types import Attempt, Drop, Episode, Injection, Message, Problem, Step, Verdict
 from tests.records.strategies import records
 
 TYPES = [Episode, SftRow, DpoRow, Drop]

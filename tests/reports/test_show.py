@@ -2,8 +2,11 @@
 
 from msgspec.structs import replace
 
+from errata import prompts
+from errata.exports.base import ExportContext
 from errata.exports.sft import sft
-from errata.records.types import Additions, Injection, SftRow, Step
+from errata.records.rows import SftRow
+from errata.records.types import Additions, Injection, Step
 from errata.reports.show import clean, columns, episode_text, first_splice, row_text
 from errata.stages.splice import splice
 from tests.stages.support import attempt, critique, episode, grown, problem, verdict
@@ -20,7 +23,7 @@ def spliced(style: str) -> tuple[str, SftRow]:
     start = grown(splice, start, style=style, feedback="chains_try_again")
     made = next(a for a in start.attempts if a.kind == "spliced")
     start = start.add(Additions(verdicts=(verdict(made, "pass"),)))
-    row = next(r for r in sft(start, stage="sft", privileged=True) if isinstance(r, SftRow))
+    row = next(r for r in sft(start, ExportContext("sft", prompts.load), privileged=True) if isinstance(r, SftRow))
     return next(b for b in episode_text(start).split("\n\n") if b.startswith("spliced")), row
 
 

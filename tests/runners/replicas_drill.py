@@ -28,7 +28,11 @@ def ran(folder: Path, name: str, *, runner: str = "ray", replicas: int = 2, **op
     recipe = Recipe(folder / name)
     shutil.copy(Path(__file__).with_name("deadly.py"), recipe.path.parent)
     log = folder / name / "log"
-    recipe.data |= {"part_size": 4, "stages": recipe.data["stages"][:2], "exports": [{"use": "dpo"}]}
+    recipe.data |= {
+        "part_size": 4,
+        "stages": [*recipe.data["stages"][:2], {"use": "pair"}],
+        "exports": [{"use": "dpo"}],
+    }
     recipe.data["source"]["with"]["count"] = PROBLEMS
     spec = {"use": "deadly.py:Deadly", "with": {"log": str(log), **options}, "replicas": replicas, "patience": 8}
     recipe.data["engines"] = {"student": spec}

@@ -40,6 +40,7 @@ SMALL: dict[str, Any] = {
         {"use": "splice", "with": {"lead": "Wait : ", "locations": ["teacher"]}},
         {"name": "verify_splices", "use": "verify", "with": {"of": "splice"}},
         {"use": "filter"},
+        {"use": "pair"},
     ],
     "exports": [{"use": "sft"}, {"use": "dpo"}],
 }

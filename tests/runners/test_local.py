@@ -22,6 +22,7 @@ BRANCHES: list[dict[str, Any]] = [
     {"name": "verify_revisions", "use": "verify", "after": ["gold", "revise"], "with": {"of": "revise"}},
     {"use": "splice", "with": {"locations": ["gold"]}},
     {"name": "verify_splices", "use": "verify", "with": {"of": "splice"}},
+    {"use": "pair"},
 ]
 
 STAGES = '''
@@ -136,13 +137,15 @@ def test_an_export_that_fails_costs_the_rows_of_its_episode(recipe: Recipe, out:
     recipe.path.with_name("my_export.py").write_text(
         "from collections.abc import Iterator\n"
         "from errata.exports.sft import sft\n"
-        "from errata.records.types import Drop, Episode, SftRow\n"
+        "from errata.exports.base import ExportContext\n"
+        "from errata.records.rows import SftRow\n"
+        "from errata.records.types import Drop, Episode\n"
         "from errata.registry import export\n\n\n"
         "@export(version=1)\n"
-        "def mine(episode: Episode, *, stage: str) -> Iterator[SftRow | Drop]:\n"
+        "def mine(episode: Episode, ctx: ExportContext) -> Iterator[SftRow | Drop]:\n"
         "    if int(episode.id, 16) % 2:\n"
         "        raise KeyError('odd')\n"
-        "    yield from sft(episode, stage=stage)\n"
+        "    yield from sft(episode, ctx)\n"
     )
     recipe.data["exports"].append({"name": "mine", "use": "my_export.py:mine"})
     made = start(recipe.write(), out)

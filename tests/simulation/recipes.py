@@ -55,6 +55,8 @@ SHAPES: Mapping[str, list[dict[str, Any]]] = {
         {**CRITIQUE, "after": ["verify"]},
         {**REVISE, "after": ["critique"]},
         {"name": "all", "use": "verify", "after": ["gold", "revise", "pooled"], "with": {"of": "revise"}},
+        {"use": "pair"},
+        {"use": "pair"},
     ],
 }
 """Steps by the recipe's name."""

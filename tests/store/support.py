@@ -6,20 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from errata.records.manifest import Manifest
-from errata.records.types import (
-    Attempt,
-    Check,
-    DpoRow,
-    Drop,
-    Episode,
-    Injection,
-    Message,
-    Problem,
-    SftRow,
-    Span,
-    Step,
-    Verdict,
-)
+from errata.records.rows import DpoRow, SftRow, Span
+from errata.records.types import Attempt, Check, Drop, Episode, Injection, Message, Problem, Step, Verdict
 from errata.store.dataset import Description, Finished, configs_yaml, finish
 from errata.store.files import Files
 from errata.store.parts import Parts

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from errata.errors import StoreError
-from errata.records.types import Message, SftRow, Span
+from errata.records.rows import SftRow, Span
+from errata.records.types import Message
 from errata.store import manifest as manifests
 from errata.store.check import check_dataset, check_funnel, check_spans
 from errata.store.files import sealed
@@ -122,7 +123,7 @@ def test_without_a_manifest_there_is_no_version(version: Path, tmp_path: Path) -
         (lambda b: b.update(content_hash="0" * 64), "content_hash is not that of the rows"),
         (lambda b: b["configs"]["sft"].update(test=6), "sft/test: the manifest says 6 rows, its files hold 5"),
         (lambda b: b["schemas"].update(sft="0" * 64), "sft: written with other columns than this errata's SftRow"),
-        (lambda b: b["records"].update(sft="KtoRow"), "sft holds KtoRow rows, which this errata does not know"),
+        (lambda b: b["records"].update(sft="KtoRows"), "sft holds KtoRows rows, which this errata does not know"),
         (
             lambda b: b["funnel"][0].update({"in": 21}),
             r"funnel of sample \(episodes\): in 21 is not out 19 \+ filtered",

@@ -7,7 +7,8 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from errata.records.types import Drop, Episode, Estimate, SftRow
+from errata.records.rows import SftRow
+from errata.records.types import Drop, Episode, Estimate
 from errata.store.hashing import Total, content_hash, digests, schema_hash
 from tests.records.strategies import records
 

@@ -1,6 +1,7 @@
 """What a corpus operation sees: narrow columns of all rows. It may drop rows, and never rewrites one."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,3 +13,7 @@ class Narrow:
     episode: str
     split: str
     transition: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """The row's labels."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """The row's numbers."""

@@ -1,8 +1,9 @@
 """A program that knows the procedural family and answers as a model would: solutions, revisions, critiques, judgements.
 
-It reads nothing but the conversation. What is asked is told from the last user turn: a request with a JSON schema wants
-a judgement, a last line that speaks of the first wrong step wants a critique, and everything else a solution. Whatever
-it says rests on the gold steps, so every record of it says that they were seen.
+It reads nothing but the conversation. What is asked is told from the last user turn: a last line that holds the phrase
+of a task (errata.engines.oracles) wants that, a request with a JSON schema wants a judgement, a last line that speaks
+of the first wrong step wants a critique, and everything else a solution. Whatever it says rests on the gold steps, so
+every record of it says that they were seen.
 """
 
 import json
@@ -12,18 +13,17 @@ from typing import Any
 
 from errata import chains
 from errata.chains import Chain, Finding
+from errata.engines import oracles
 from errata.engines.base import Identity, Reply, Request
 from errata.engines.code import code_digest
+from errata.engines.oracles import Asked, task_for
 from errata.errors import EngineError, RecipeError
 from errata.records import segment as segmentation
 from errata.records.ids import canonical, seed
-from errata.records.segment import segment
-from errata.records.types import Finish, Message
+from errata.records.types import Finish
 from errata.registry import engine
 
 _CRITIQUE = re.compile(r"first wrong step|critique", re.IGNORECASE)
-_NUMBERED = re.compile(r"^\[\d+\] ?(.*)$", re.MULTILINE)
-_SOLUTION = re.compile(r"^.*\bSolution:[ \t]*\n", re.MULTILINE | re.IGNORECASE)
 _PATTERN_LINE = "First wrong step: N"
 """How the general critique prompt asks for a last line of its own."""
 
@@ -49,7 +49,7 @@ class Oracle:
             engine="oracle",
             version=1,
             model="oracle:chains",
-            revision=code_digest(chains, segmentation, __file__),
+            revision=code_digest(chains, segmentation, __file__, *oracles.files()),
             detail=canonical({"skill": self._skill}),
             licence="Apache-2.0",
         )
@@ -69,37 +69,26 @@ class Oracle:
 
 
 def _answer(request: Request, chain: Chain, well: bool, rng: random.Random) -> str:
-    asked = next((m.content for m in reversed(request.messages) if m.role == "user"), "")
-    wants_critique = bool(_CRITIQUE.search(asked.rstrip().rsplit("\n", 1)[-1]))
+    rules = json.loads(request.schema) if request.schema else {}
+    asked = Asked(chain=chain, messages=request.messages, schema=rules, well=well, rng=rng)
+    task = task_for(asked.text)
+    if task is not None:
+        said = task(asked)
+        return said if isinstance(said, str) else canonical(dict(said))
+    wants_critique = bool(_CRITIQUE.search(asked.text.rstrip().rsplit("\n", 1)[-1]))
     if not (request.schema or wants_critique):
         steps = chains.solve(chain) if well else _wrong_solution(chain, rng)
         return _remaining(request.messages[-1].content, steps) if request.continues else "\n".join(steps)
     if request.continues:
         raise EngineError("oracle_cannot", "the oracle continues solutions, not critiques: send no assistant prefix")
-    attempt = _attempt(request.messages, asked)
+    attempt = asked.attempt
     found = chains.first_error(chain, attempt)
     if not well:
         found = _wrong_finding(chain, attempt, found, rng)
     if request.schema:
         return _judgement(request.schema, found)
     text = chains.critique(found)
-    return f"{text}\nFirst wrong step: {found.step + 1 if found else 'none'}" if _PATTERN_LINE in asked else text
-
-
-def _attempt(messages: tuple[Message, ...], asked: str) -> tuple[str, ...]:
-    """The steps to judge: numbered in the last user turn, the assistant's last turn, or what follows `Solution:`."""
-    numbered = _NUMBERED.findall(asked)
-    if numbered:
-        return tuple(numbered)
-    said = [m.content for m in messages[:-1] if m.role == "assistant"]
-    if said:
-        return segment(said[-1], "lines")
-    found = _SOLUTION.search(asked)
-    if found:
-        return segment(asked[found.end() :].split("\n\n", 1)[0], "lines")
-    raise EngineError(
-        "oracle_cannot", "a critique needs an attempt: an assistant turn, or lines after `Solution:` in the last turn"
-    )
+    return f"{text}\nFirst wrong step: {found.step + 1 if found else 'none'}" if _PATTERN_LINE in asked.text else text
 
 
 def _judgement(schema: str, found: Finding | None) -> str:

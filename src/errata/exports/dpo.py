@@ -1,86 +1,98 @@
-"""Rows for preference training: one prompt, a reply that passes and a reply that fails."""
+"""Rows for preference training: what a `pair` stage has set against each other, on one prompt."""
 
-import random
 from collections.abc import Iterator
-from typing import Literal
+from itertools import takewhile
 
-from errata.exports.rows import accepted, leak, refused
-from errata.records.ids import digest, seed
-from errata.records.types import Attempt, DpoRow, Drop, Episode, Message, Metric
-from errata.registry import Most, StepName, export
-
-Rule = Literal["outcome", "revision"]
+from errata.exports.base import ExportContext
+from errata.exports.rows import leak, refused, rendered
+from errata.records.ids import digest
+from errata.records.rows import DpoRow, Metric
+from errata.records.types import Attempt, Critique, Drop, Episode, Message, Outcome, Pair, Transition
+from errata.registry import PromptName, StepName, export
 
 
 @export(version=1)
 def dpo(
     episode: Episode,
+    ctx: ExportContext,
     *,
-    stage: str,
-    of: StepName = "sample",
-    rules: tuple[Rule, ...] = ("outcome",),
-    revisions: tuple[StepName, ...] = (),
-    most: Most = 1,
+    of: tuple[StepName, ...] = ("pair",),
+    prompt: PromptName = "",
     privileged: bool = False,
 ) -> Iterator[DpoRow | Drop]:
-    """Pairs of a passing and a failing reply: independent samples (outcome), or a revision and what it revised.
+    """A preference per pair of the steps `of`, of attempts or of critiques of one attempt; `privileged` admits leaks.
 
-    A revision pair stands on the original prompt, without the feedback (SCL's shape); right-to-wrong revisions give
-    pairs too, with the first attempt chosen. An attempt with an unknown verdict is in no pair.
+    Attempts stand on the problem's own messages, without feedback, or on `prompt`, which sees what the chosen one
+    revises; a pair from a step on stands on the first steps too. Critiques need a `prompt` that shows the attempt.
     """
-    for rule in rules:
-        pairs = _outcomes(episode, of, stage) if rule == "outcome" else _revisions(episode, of, revisions)
-        for made, (chosen, rejected) in enumerate(pairs):
-            id = digest(row="dpo", stage=stage, rule=rule, chosen=chosen.id, rejected=rejected.id)
-            if most and made >= most:
-                yield refused(episode, stage, id, "enough", f"{most} {rule} pairs a problem")
-                continue
-            found = None if privileged else leak(episode, stage, id, [chosen, rejected])
-            yield found or _row(episode, id, chosen, rejected, rule)
-
-
-def _outcomes(episode: Episode, of: str, stage: str) -> list[tuple[Attempt, Attempt]]:
-    """Each right sample with a wrong one, in an order drawn from the problem's id; texts and answers differ."""
-    mine = [a for a in episode.attempts if a.stage == of and a.complete]
-    right = [a for a in mine if accepted(episode, a)]
-    wrong = [a for a in mine if episode.outcome(a.id) == "fail"]
-    draw = random.Random(seed(problem=episode.id, stage=stage, use="pairs"))
-    draw.shuffle(right)
-    draw.shuffle(wrong)
-    return list(zip(right, wrong, strict=False))
-
-
-def _revisions(episode: Episode, of: str, revisions: tuple[StepName, ...]) -> list[tuple[Attempt, Attempt]]:
-    pairs = []
-    for second in episode.attempts:
-        named = second.stage in revisions if revisions else second.kind == "revised"
-        if not named or second.parent is None or not second.complete:
+    for pair in episode.pairs:
+        if pair.stage not in of:
             continue
-        first = episode.attempt(second.parent)
-        if first.stage != of or not first.complete:
+        id = digest(row="dpo", stage=ctx.stage, pair=pair.id)
+        critiques = {c.id: c for c in episode.critiques}
+        if pair.chosen in critiques:
+            yield _of_critiques(episode, ctx, pair, id, critiques, prompt)
             continue
-        for better, worse in ((second, first), (first, second)):
-            if accepted(episode, better) and episode.outcome(worse.id) == "fail":
-                pairs.append((better, worse))
-    return pairs
+        both = [episode.attempt(x) for x in (pair.chosen, pair.rejected)]
+        found = None if privileged else leak(episode, ctx.stage, id, both)
+        yield found or _of_attempts(episode, ctx, pair, id, both[0], both[1], prompt)
 
 
-def _row(episode: Episode, id: str, chosen: Attempt, rejected: Attempt, rule: Rule) -> DpoRow:
-    a, b = chosen.final_text, rejected.final_text
-    revised = rejected.parent == chosen.id
+def _of_attempts(
+    episode: Episode, ctx: ExportContext, pair: Pair, id: str, chosen: Attempt, rejected: Attempt, prompt: str
+) -> DpoRow:
+    asked = rendered(episode, ctx, chosen, prompt)
+    if pair.step:
+        # Both go on from the same words: the assistant's own, character for character.
+        asked = (*asked, Message(role="assistant", content="".join(s.text for s in chosen.steps[: pair.step])))
+        a, b = ("".join(s.text for s in x.steps[pair.step :]) for x in (chosen, rejected))
+    else:
+        a, b = chosen.final_text, rejected.final_text
+    change: Transition = (
+        "right_to_wrong"
+        if rejected.parent == chosen.id
+        else "wrong_to_right"
+        if chosen.parent == rejected.id
+        else "none"
+    )
+    outcomes = (episode.outcome(chosen.id), episode.outcome(rejected.id))
+    tags = tuple(dict.fromkeys((*pair.tags, *chosen.tags)))
+    seen = tuple(sorted({*chosen.seen, *rejected.seen}))
+    return _row(episode, pair, id, asked, (a, b), outcomes, change, seen, tags)
+
+
+def _of_critiques(
+    episode: Episode, ctx: ExportContext, pair: Pair, id: str, critiques: dict[str, Critique], prompt: str
+) -> DpoRow | Drop:
+    chosen, rejected = critiques[pair.chosen], critiques[pair.rejected]
+    if not prompt:
+        return refused(episode, ctx.stage, id, "no_prompt", "a pair of critiques needs a prompt that shows the attempt")
+    if any(episode.rejects(c.id) for c in (chosen, rejected)):
+        return refused(episode, ctx.stage, id, "not_accepted", "a critique of the pair was turned away")
+    asked = ctx.prompt(prompt).render(episode.problem, episode.attempt(chosen.attempt))
+    seen = tuple(sorted({*chosen.seen, *rejected.seen}))
+    tags = tuple(dict.fromkeys((*pair.tags, *chosen.tags)))
+    return _row(episode, pair, id, asked, (chosen.text, rejected.text), ("unknown", "unknown"), "none", seen, tags)
+
+
+def _row(
+    episode: Episode, pair: Pair, id: str, asked: tuple[Message, ...], texts: tuple[str, str],
+    outcomes: tuple[Outcome, Outcome], change: Transition, seen: tuple[str, ...], tags: tuple,  # type: ignore[type-arg]
+) -> DpoRow:  # fmt: skip
+    a, b = texts
+    margin = () if pair.margin is None else (Metric(name="margin", value=pair.margin),)
     return DpoRow(
-        id=id, episode=episode.id, split=episode.problem.split, prompt=episode.problem.messages,
+        id=id, episode=episode.id, split=episode.problem.split, prompt=asked,
         chosen=(Message(role="assistant", content=a),), rejected=(Message(role="assistant", content=b),),
-        transition="right_to_wrong" if revised else "wrong_to_right" if chosen.parent == rejected.id else "none",
-        rule=rule, lineage=(chosen.id, rejected.id), chosen_outcome=episode.outcome(chosen.id),
-        rejected_outcome=episode.outcome(rejected.id), seen=tuple(sorted({*chosen.seen, *rejected.seen})),
+        transition=change, rule=pair.rule, lineage=(pair.chosen, pair.rejected, pair.id),
+        chosen_outcome=outcomes[0], rejected_outcome=outcomes[1], seen=seen, tags=tags,
         metrics=(
             Metric(name="shared_prefix", value=float(_shared(a, b))),
-            Metric(name="length_gap", value=float(len(a) - len(b))),
+            Metric(name="length_gap", value=float(len(a) - len(b))), *margin,
         ),
     )  # fmt: skip
 
 
 def _shared(a: str, b: str) -> int:
     """Characters that both texts begin with."""
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    return sum(1 for _ in takewhile(lambda both: both[0] == both[1], zip(a, b, strict=False)))

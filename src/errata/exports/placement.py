@@ -13,7 +13,7 @@ from itertools import groupby, islice
 from typing import Any, NamedTuple
 
 from errata.errors import ExportError
-from errata.records.types import SftRow, Span
+from errata.records.rows import SftRow, Span
 
 _FIRST_MARK = 0xF0000
 

@@ -1,18 +1,16 @@
-"""What all exports share: which attempts may leave, the words of a row, and the refusal of privileged text."""
+"""What all exports share: the words of a row, and the refusal of privileged text."""
 
 from collections.abc import Iterable
 
-from errata.records.types import Attempt, Drop, Episode, Message, Outcome, Span, Transition
+from msgspec.structs import replace
+
+from errata.exports.base import ExportContext
+from errata.records.rows import Metric, Span
+from errata.records.types import Attempt, Drop, Episode, Message, Outcome, Transition
 from errata.verifiers.leak import leaked
 
 ASSISTANT_TURNS = 2
 """Turns alternate: even ones are the assistant's, odd ones the user's."""
-
-
-def accepted(episode: Episode, attempt: Attempt) -> bool:
-    """Whether the attempt passes its verifier and no filter rejects it."""
-    rejected = any(v.target == attempt.id and v.verifier == "filter" and v.outcome != "pass" for v in episode.verdicts)
-    return attempt.complete and episode.outcome(attempt.id) == "pass" and not rejected
 
 
 def transition(before: Outcome, after: Outcome) -> Transition:
@@ -43,6 +41,30 @@ def conversation(attempt: Attempt) -> tuple[tuple[Message, ...], tuple[Span, ...
             start = end
         messages.append(Message(role="assistant" if mine else "user", content="".join(s.text for s in steps)))
     return tuple(messages), tuple(spans)
+
+
+def rendered(episode: Episode, ctx: ExportContext, attempt: Attempt, prompt: str) -> tuple[Message, ...]:
+    """What a row begins with: the problem's own messages, or `prompt` with what the attempt revises and its critique.
+
+    A prompt file is shown no privileged context here, so that none can reach a row by it.
+    """
+    if not prompt:
+        return episode.problem.messages
+    first = episode.attempt(attempt.parent) if attempt.parent else None
+    critique = next((c for c in episode.critiques if c.id == attempt.critique), None)
+    return ctx.prompt(prompt).render(episode.problem, first, critique, index=attempt.index)
+
+
+def shifted(spans: Iterable[Span], by: int) -> tuple[Span, ...]:
+    """Spans whose messages follow `by` others."""
+    return tuple(replace(s, message=s.message + by) for s in spans)
+
+
+def trained_share(spans: Iterable[Span]) -> Metric:
+    """Share of the assistant's characters that the loss covers."""
+    lengths = [(s.end - s.start, s.train) for s in spans]
+    total = sum(n for n, _ in lengths)
+    return Metric(name="trained_share", value=sum(n for n, train in lengths if train) / total if total else 0.0)
 
 
 def shown(attempt: Attempt) -> str:

@@ -1,56 +1,63 @@
-"""Rows for supervised fine-tuning: the prompt, then an attempt with the loss on its trained spans alone."""
+"""Rows for supervised fine-tuning: a prompt, then an attempt with the loss on its trained spans alone."""
 
 from collections.abc import Iterator
+from typing import Literal
 
-from errata.exports.rows import accepted, conversation, leak, refused, transition
+from errata.exports.base import ExportContext
+from errata.exports.rows import conversation, leak, refused, rendered, shifted, trained_share, transition
 from errata.records.ids import digest
-from errata.records.types import Attempt, Drop, Episode, Metric, SftRow, Span
-from errata.registry import Most, StepName, export
+from errata.records.rows import SftRow
+from errata.records.types import Attempt, Drop, Episode, Outcome
+from errata.registry import Most, PromptName, StepName, export
 
 
 @export(version=1)
 def sft(
-    episode: Episode, *, stage: str, of: tuple[StepName, ...] = ("splice",), most: Most = 0, privileged: bool = False
+    episode: Episode,
+    ctx: ExportContext,
+    *,
+    of: tuple[StepName, ...] = ("splice",),
+    outcome: Outcome | Literal["any"] = "pass",
+    prompt: PromptName = "",
+    most: Most = 0,
+    privileged: bool = False,
 ) -> Iterator[SftRow | Drop]:
-    """A conversation per accepted attempt of the steps `of`, at most `most` per problem; `privileged` admits leaks."""
+    """A conversation per accepted attempt of the steps `of`, at most `most` per problem; `privileged` admits leaks.
+
+    A row begins with the problem's own messages, or with `prompt`, which sees the problem, what the attempt revises and
+    the critique that its maker saw. What the verifier says must be `outcome`.
+    """
     made = 0
     for attempt in episode.attempts:
         if attempt.stage not in of:
             continue
-        id = digest(row="sft", stage=stage, attempt=attempt.id)
-        if not accepted(episode, attempt):
-            yield refused(episode, stage, id, "not_accepted", f"{attempt.id}: {episode.outcome(attempt.id)}")
+        id = digest(row="sft", stage=ctx.stage, attempt=attempt.id)
+        said = episode.outcome(attempt.id)
+        if not attempt.complete or episode.rejects(attempt.id) or outcome not in (said, "any"):
+            yield refused(episode, ctx.stage, id, "not_accepted", f"{attempt.id}: {said}")
             continue
         if most and made >= most:
-            yield refused(episode, stage, id, "enough", f"{most} rows a problem")
+            yield refused(episode, ctx.stage, id, "enough", f"{most} rows a problem")
             continue
-        found = None if privileged else leak(episode, stage, id, [attempt])
+        found = None if privileged else leak(episode, ctx.stage, id, [attempt])
         if found:
             yield found
             continue
-        if not any(s.train and s.text for s in attempt.steps):
-            yield refused(episode, stage, id, "nothing_trained", attempt.id)
+        if not any(s.train and s.text and s.turn % 2 == 0 for s in attempt.steps):
+            yield refused(episode, ctx.stage, id, "nothing_trained", attempt.id)
             continue
         made += 1
-        yield _row(episode, attempt, id)
+        yield _row(episode, ctx, attempt, id, prompt)
 
 
-def _row(episode: Episode, attempt: Attempt, id: str) -> SftRow:
+def _row(episode: Episode, ctx: ExportContext, attempt: Attempt, id: str, prompt: str) -> SftRow:
     turns, spans = conversation(attempt)
-    offset = len(episode.problem.messages)
+    asked = rendered(episode, ctx, attempt, prompt)
     before = episode.outcome(attempt.parent) if attempt.parent else "unknown"
-    trained = sum(s.end - s.start for s in spans if s.train)
-    total = sum(s.end - s.start for s in spans)
     lineage = tuple(x for x in (attempt.id, attempt.parent, attempt.other, attempt.critique) if x)
     return SftRow(
-        id=id, episode=episode.id, split=episode.problem.split, messages=(*episode.problem.messages, *turns),
-        spans=tuple(_shift(s, offset) for s in spans), style=attempt.style, lineage=lineage, seen=attempt.seen,
+        id=id, episode=episode.id, split=episode.problem.split, messages=(*asked, *turns),
+        spans=shifted(spans, len(asked)), style=attempt.style, lineage=lineage, seen=attempt.seen, tags=attempt.tags,
         transition=transition(before, episode.outcome(attempt.id)) if attempt.parent else "none",
-        metrics=(Metric(name="trained_share", value=trained / total),),
+        metrics=(trained_share(spans),),
     )  # fmt: skip
-
-
-def _shift(span: Span, by: int) -> Span:
-    return Span(
-        message=span.message + by, start=span.start, end=span.end, role=span.role, train=span.train, weight=span.weight
-    )

@@ -14,7 +14,8 @@ from typing import Any, Literal, NamedTuple
 
 from errata.errors import ExportError
 from errata.exports.placement import Conversation, Region, Turn, locate, quoted
-from errata.records.types import Drop, SftRow, Span
+from errata.records.rows import SftRow, Span
+from errata.records.types import Drop
 
 IGNORED = -100
 """Label of a token that the loss does not cover."""

@@ -7,8 +7,8 @@
     read: {error: 'Step (\\d+) is wrong', no_error: 'Every step is right', base: 1}
 
 Each content is rendered by itself in a sandbox, so that no text of a problem can forge a message. A template sees the
-problem, the attempt, the critique and the sample's index; privileged context exists in it only where the stage was told
-to show it, and naming anything else is an error.
+problem, attempts, critiques, notes and the sample's index; privileged context exists in it only where the stage was
+told to show it, and naming anything else is an error.
 """
 
 import hashlib
@@ -24,13 +24,15 @@ import yaml
 from jinja2 import StrictUndefined, Template, TemplateError, meta
 from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jsonschema import Draft202012Validator, ValidationError
+from msgspec import structs
 
 from errata.errors import RecipeError
 from errata.records.ids import canonical
 from errata.records.types import Attempt, Critique, Message, Problem
 
 FILES = Path(__file__).parent / "files"
-PUBLIC = frozenset({"problem", "attempt", "critique", "index"})
+PUBLIC = frozenset({"problem", "attempt", "other", "critique", "critiques", "notes", "index"})
 """What a template may name without being shown privileged context."""
 _ROLES = ("system", "user", "assistant")
 _FAULTS = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
@@ -77,6 +79,9 @@ class Reading:
     key: str = ""
     """Property of a JSON reply that holds the step; a number below `base` says that there is no error."""
 
+    fields: tuple[tuple[str, str], ...] = ()
+    """(name, pattern with one group) of values that a free text tells; of several matches the last one counts."""
+
     def __call__(self, text: str) -> Location:
         step = self._number(text)
         if step is not None:
@@ -114,6 +119,21 @@ class Prompt:
     names: frozenset[str] = frozenset()
     """What its templates ask for."""
 
+    def values(self, text: str) -> dict[str, Any] | None:
+        """What a reply tells by name: the properties of its JSON where the prompt has a schema, else `read.fields`.
+
+        None where a schema's reply is no JSON object, a key stands twice, or a field of a free text is not found.
+        """
+        if self.schema:
+            try:
+                found = json.loads(text, object_pairs_hook=_once)
+                Draft202012Validator(json.loads(self.schema)).validate(found)
+            except (ValueError, RecursionError, ValidationError):
+                return None
+            return found if isinstance(found, dict) else None
+        told = {name: re.findall(pattern, text) for name, pattern in self.reading.fields}
+        return {name: hits[-1] for name, hits in told.items()} if all(told.values()) else None
+
     @property
     def label(self) -> str:
         return f"{self.name}@{self.digest[:12]}"
@@ -127,21 +147,15 @@ class Prompt:
         index: int = 0,
         shown: Mapping[str, Any] | None = None,
     ) -> tuple[Message, ...]:
-        """The messages to send; `shown` holds the privileged context that the stage declares."""
-        values = {"problem": {"text": problem.text, "domain": problem.domain}, "index": index, **(shown or {})}
-        if attempt is not None:
-            values["attempt"] = {
-                "text": attempt.text,
-                "final_text": attempt.final_text,
-                "steps": [s.text for s in attempt.steps],
-                "lines": [s.text.rstrip() for s in attempt.steps],
-            }
-        if critique is not None:
-            values["critique"] = {
-                "text": critique.text,
-                "first_error": critique.first_error,
-                "verdict": critique.verdict,
-            }
+        """The messages to send.
+
+        `shown` holds what else a template may name: `other` (an attempt to set beside the first), `critiques` (to sum
+        up), `notes` (texts by kind), and the privileged context that the stage declares.
+        """
+        values = {"problem": {"text": problem.text, "domain": problem.domain}, "index": index}
+        for name, value in {"attempt": attempt, "critique": critique, **(shown or {})}.items():
+            if value is not None:
+                values[name] = _plain(value)
         messages: list[Message] = []
         for role, template in self.parts:
             if template is None:
@@ -154,6 +168,35 @@ class Prompt:
                     f"prompt {self.name}: {error}; a template sees {', '.join(sorted(values))}"
                 ) from error
         return tuple(messages)
+
+
+def _plain(value: Any) -> Any:
+    """What a template sees of a record: plain data."""
+    if isinstance(value, Attempt):
+        return _attempt(value)
+    if isinstance(value, Critique):
+        return _critique(value)
+    return [_plain(x) for x in value] if isinstance(value, (list, tuple)) else value
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "text": attempt.text,
+        "final_text": attempt.final_text,
+        "steps": [s.text for s in attempt.steps],
+        "lines": [s.text.rstrip() for s in attempt.steps],
+        "tags": {t.name: t.value for t in attempt.tags},
+    }
+
+
+def _critique(critique: Critique) -> dict[str, Any]:
+    return {
+        "text": critique.text,
+        "first_error": critique.first_error,
+        "verdict": critique.verdict,
+        "steps": list(critique.steps),
+        "findings": [structs.asdict(f) for f in critique.findings],
+    }
 
 
 def load(name: str, folder: Path | None = None) -> Prompt:
@@ -189,13 +232,17 @@ def _compile(name: str, content: bytes) -> Prompt:
     return Prompt(Path(name).stem, hashlib.sha256(content).hexdigest(), parts, reading, schema, names)
 
 
-def _reading(*, error: str = "", no_error: str = "", base: int = 1, key: str = "") -> Reading:
+def _reading(
+    *, error: str = "", no_error: str = "", base: int = 1, key: str = "", fields: Mapping[str, str] = {}
+) -> Reading:
     if not isinstance(base, int) or not isinstance(key, str):
         raise ValueError("read.base is a whole number and read.key a text")
+    if wrong := [name for name, pattern in fields.items() if re.compile(pattern).groups != 1]:
+        raise ValueError(f"read.fields.{wrong[0]} needs one group for the value that it reads")
     if error and not re.compile(error).groups:
         raise ValueError(f"read.error {error!r} needs a group, e.g. (\\d+), for the step's number")
     re.compile(no_error)
-    return Reading(error, no_error, base, key)
+    return Reading(error, no_error, base, key, tuple(fields.items()))
 
 
 def _part(message: Mapping[str, Any]) -> tuple[str, Template | None]:

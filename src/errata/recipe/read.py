@@ -255,7 +255,7 @@ def _components(recipe: Recipe, folder: Path) -> tuple[Recipe, list[str]]:
             why = " ".join(f"{type(error).__name__}: {error}".split())
             faults.append(f"{where}: {use.use} cannot be loaded: {why}")
             return use
-        wrong = _faults(parameters(component), use.with_, f"{where}.with")
+        wrong = _faults(component.schema, use.with_, f"{where}.with")
         faults.extend(wrong)
         filled = {**component.defaults, **_tuples(component, use.with_)}
         if kind == "corpus" and not wrong:
@@ -280,15 +280,6 @@ def _tried(component: Component, filled: Mapping[str, Any], where: str) -> list[
     except ErrataError as error:
         return [f"{where}.with: {error}"]
     return []
-
-
-def parameters(component: Component) -> dict[str, Any]:
-    """The schema of what a recipe may set; `stage` of an export is its name and is given by the runner."""
-    made = component.schema
-    if component.kind == "export":
-        made["properties"] = {k: v for k, v in made["properties"].items() if k != "stage"}
-        made["required"] = [k for k in made["required"] if k != "stage"]
-    return made
 
 
 def _tuples(component: Component, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,10 +6,34 @@ from pathlib import Path
 from typing import Any
 
 from errata.records.manifest import manifest_schema
+from errata.records.rows import (
+    ContrastRow,
+    CriticRow,
+    DpoRow,
+    JudgeRow,
+    KtoRow,
+    OfflineRow,
+    PrmRow,
+    RlRow,
+    SftRow,
+)
 from errata.records.schema import record_schema
-from errata.records.types import DpoRow, Drop, Episode, Problem, SftRow
+from errata.records.types import Drop, Episode, Problem
 
-RECORDS: dict[str, type] = {"problem": Problem, "episode": Episode, "sft_row": SftRow, "dpo_row": DpoRow, "drop": Drop}
+RECORDS: dict[str, type] = {
+    "problem": Problem,
+    "episode": Episode,
+    "drop": Drop,
+    "sft_row": SftRow,
+    "dpo_row": DpoRow,
+    "kto_row": KtoRow,
+    "prm_row": PrmRow,
+    "critic_row": CriticRow,
+    "judge_row": JudgeRow,
+    "rl_row": RlRow,
+    "offline_row": OfflineRow,
+    "contrast_row": ContrastRow,
+}
 
 
 def schemas() -> dict[str, dict[str, Any]]:

@@ -23,9 +23,25 @@ StepRole = Literal[
     "reasoning", "action", "observation", "reflection", "correction", "critique", "answer", "marker", "feedback"
 ]
 StepSource = Literal["student", "teacher", "injector", "environment", "template", "rollout"]
-AttemptKind = Literal["sampled", "forked", "injected", "revised", "spliced", "expert", "search", "rollout"]
+AttemptKind = Literal[
+    "sampled", "forked", "injected", "revised", "spliced", "hinted", "truncated", "expert", "search", "rollout"
+]
+"""`hinted`: made by a student that was shown what it will not see when it is trained (a reference answer)."""
+CritiqueSource = Literal[
+    "gold", "forks", "judge", "teacher", "student", "critic", "meta", "comparison", "arithmetic", "label"
+]
+"""Who or what locates or criticises. `meta` sums other critics up, `comparison` sets two attempts side by side."""
 Finish = Literal["stop", "length", "filter"]
+SORTERS = ("filter", "scrub", "close_loop")
+"""Verifiers whose verdict is no truth about a record: whether it is fit to be exported."""
 Transition = Literal["wrong_to_right", "right_to_right", "right_to_wrong", "wrong_to_wrong", "none"]
+
+
+class Tag(Struct, frozen=True, kw_only=True, gc=False):
+    """A named label, e.g. the kind of an error or the group of a sample; corpus operations balance over them."""
+
+    name: str
+    value: str
 
 
 class Message(Struct, frozen=True, kw_only=True, gc=False):
@@ -128,6 +144,7 @@ class Attempt(Struct, frozen=True, kw_only=True, gc=False):
     call: Call | None = None
     seen: tuple[str, ...] = ()
     """Privileged context that its maker saw: reference answer, gold_steps, first_error, ..."""
+    tags: tuple[Tag, ...] = ()
 
     @property
     def text(self) -> str:
@@ -141,6 +158,19 @@ class Attempt(Struct, frozen=True, kw_only=True, gc=False):
         return "".join([s.text for s in self.steps if s.turn == last])
 
 
+class Finding(Struct, frozen=True, kw_only=True, gc=False):
+    """One atomic remark of a critique: a flaw, how bad it is, and what to do about it."""
+
+    step: int | None = None
+    """The step that it is about; None where it is about the whole."""
+    quote: str = ""
+    """The words of the attempt that it is about."""
+    kind: str = ""
+    severity: str = ""
+    text: str = ""
+    advice: str = ""
+
+
 class Critique(Struct, frozen=True, kw_only=True, gc=False):
     """What somebody says of an attempt, and where the attempt first goes wrong."""
 
@@ -148,14 +178,51 @@ class Critique(Struct, frozen=True, kw_only=True, gc=False):
     attempt: str
     stage: str
     index: int
-    source: Literal["gold", "forks", "judge", "teacher", "label"]
+    source: CritiqueSource
     verdict: Literal["error", "no_error", "unknown"]
     """`no_error` is an answer; `unknown` means that no answer could be read or found."""
     first_error: int | None = None
     """Index of the first wrong step; equal to the number of steps where the attempt stops too early."""
+    steps: tuple[Outcome, ...] = ()
+    """What it says of each step, where it says so."""
+    findings: tuple[Finding, ...] = ()
+    of: tuple[str, ...] = ()
+    """The critiques that it sums up."""
     text: str = ""
     call: Call | None = None
     seen: tuple[str, ...] = ()
+    tags: tuple[Tag, ...] = ()
+
+
+class Note(Struct, frozen=True, kw_only=True, gc=False):
+    """A text that is neither an attempt nor a critique: a plan, a guideline, a thought template, a checklist."""
+
+    id: str
+    about: str
+    """The episode, attempt or critique that it is about."""
+    stage: str
+    index: int
+    kind: str
+    text: str
+    call: Call | None = None
+    seen: tuple[str, ...] = ()
+
+
+class Pair(Struct, frozen=True, kw_only=True, gc=False):
+    """A preference between two attempts at one problem, or between two critiques of one attempt."""
+
+    id: str
+    stage: str
+    index: int
+    rule: str
+    """Why one is preferred: outcome, revision, score, ..."""
+    chosen: str
+    rejected: str
+    step: int | None = None
+    """Where both share their first steps and are compared from there on: the first step that differs."""
+    margin: float | None = None
+    """By how much the chosen one is better, in the rule's own unit."""
+    tags: tuple[Tag, ...] = ()
 
 
 class Check(Struct, frozen=True, kw_only=True, gc=False):
@@ -210,6 +277,8 @@ class Additions(Struct, frozen=True, kw_only=True, gc=False):
 
     attempts: tuple[Attempt, ...] = ()
     critiques: tuple[Critique, ...] = ()
+    notes: tuple[Note, ...] = ()
+    pairs: tuple[Pair, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     estimates: tuple[Estimate, ...] = ()
     drops: tuple[Drop, ...] = ()
@@ -221,6 +290,8 @@ class Episode(Struct, frozen=True, kw_only=True, gc=False):
     problem: Problem
     attempts: tuple[Attempt, ...] = ()
     critiques: tuple[Critique, ...] = ()
+    notes: tuple[Note, ...] = ()
+    pairs: tuple[Pair, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     estimates: tuple[Estimate, ...] = ()
 
@@ -234,6 +305,8 @@ class Episode(Struct, frozen=True, kw_only=True, gc=False):
             self,
             attempts=_union(self.attempts, new.attempts, lambda a: (a.stage, a.parent or "", a.index, a.id)),
             critiques=_union(self.critiques, new.critiques, lambda c: (c.stage, c.attempt, c.index, c.id)),
+            notes=_union(self.notes, new.notes, lambda n: (n.stage, n.about, n.kind, n.index, n.id)),
+            pairs=_union(self.pairs, new.pairs, lambda p: (p.stage, p.index, p.id)),
             verdicts=_union(self.verdicts, new.verdicts, lambda v: (v.stage, v.target, v.verifier)),
             estimates=_union(
                 self.estimates, new.estimates, lambda e: (e.stage, e.target, e.name, -1 if e.step is None else e.step)
@@ -249,6 +322,23 @@ class Episode(Struct, frozen=True, kw_only=True, gc=False):
         wanted = verifier or self.problem.verifier
         return next((v.outcome for v in self.verdicts if v.target == target and v.verifier == wanted), "unknown")
 
+    def critique(self, id: str) -> Critique:
+        """The critique called `id`; StopIteration if there is none."""
+        return next(c for c in self.critiques if c.id == id)
+
+    def estimate(self, target: str, name: str, step: int | None = None) -> float | None:
+        """The number `name` of `target` (of its step), the last stage's by name where several measured it; or None."""
+        found = [e.value for e in self.estimates if e.target == target and e.name == name and e.step == step]
+        return found[-1] if found else None
+
+    def accepts(self, attempt: Attempt) -> bool:
+        """Whether the attempt is whole, passes its verifier and no filter rejects it."""
+        return attempt.complete and self.outcome(attempt.id) == "pass" and not self.rejects(attempt.id)
+
+    def rejects(self, target: str) -> bool:
+        """Whether a filter, a scrub or another stage that sorts out has turned `target` away."""
+        return any(v.target == target and v.verifier in SORTERS and v.outcome != "pass" for v in self.verdicts)
+
 
 def _union(old: tuple[T, ...], new: tuple[T, ...], key: Callable[[T], tuple[Any, ...]]) -> tuple[T, ...]:
     if not new:
@@ -259,63 +349,3 @@ def _union(old: tuple[T, ...], new: tuple[T, ...], key: Callable[[T], tuple[Any,
         if merged.setdefault(place, x) != x:
             raise ValueError(f"two different records share the coordinates {place}: records are never edited")
     return tuple([merged[k] for k in sorted(merged)])
-
-
-class Span(Struct, frozen=True, kw_only=True, gc=False):
-    """A stretch of one message of a row: its role in the correction, and whether the loss covers it."""
-
-    message: int
-    start: int
-    """First character, 0-based; characters are Unicode code points."""
-    end: int
-    """One past the last character."""
-    role: StepRole
-    train: bool
-    weight: float = 1.0
-    """Finite and at least 0; it counts only where `train` holds."""
-
-
-class Metric(Struct, frozen=True, kw_only=True, gc=False):
-    """A named number about a row."""
-
-    name: str
-    value: float
-
-
-class SftRow(Struct, frozen=True, kw_only=True, gc=False):
-    """A conversation to imitate. Spans cover every character of every assistant message, and nothing else.
-
-    The end of a turn is trained if the last span of its message is; an attempt that was cut by its length limit is
-    never exported, so no row teaches to stop in the middle.
-    """
-
-    id: str
-    episode: str
-    split: str
-    messages: tuple[Message, ...]
-    spans: tuple[Span, ...]
-    transition: Transition
-    style: str
-    lineage: tuple[str, ...]
-    """Ids of the attempts and critiques that the row was made from."""
-    seen: tuple[str, ...] = ()
-    """Privileged context seen by the makers of anything in the row."""
-    metrics: tuple[Metric, ...] = ()
-
-
-class DpoRow(Struct, frozen=True, kw_only=True, gc=False):
-    """A preference between two replies to one prompt."""
-
-    id: str
-    episode: str
-    split: str
-    prompt: tuple[Message, ...]
-    chosen: tuple[Message, ...]
-    rejected: tuple[Message, ...]
-    transition: Transition
-    rule: str
-    lineage: tuple[str, ...]
-    chosen_outcome: Outcome
-    rejected_outcome: Outcome
-    seen: tuple[str, ...] = ()
-    metrics: tuple[Metric, ...] = ()

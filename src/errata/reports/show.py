@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from errata.records.types import Attempt, Episode, SftRow
+from errata.records.rows import SftRow
+from errata.records.types import Attempt, Episode
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 MASKED, TRAINED, FOREIGN = "x", "|", " "

@@ -11,7 +11,7 @@ from errata.runners.context import StepContext, Tools
 from errata.runners.plan import Plan
 
 Fate = Literal["out", "filtered", "quarantined"]
-KINDS = ("attempts", "critiques", "verdicts", "estimates")
+KINDS = ("attempts", "critiques", "notes", "pairs", "verdicts", "estimates")
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,8 +213,11 @@ def narrow(plan: Plan, parts: Parts, indices: list[int]) -> list[Narrow]:
     rows = []
     for config in plan.exports:
         for index in indices:
-            columns = parts.read(index, config).select(["id", "episode", "split", "transition"]).to_pylist()
-            rows += [Narrow(config=config, **c) for c in columns]
+            table = parts.read(index, config).select(["id", "episode", "split", "transition", "tags", "metrics"])
+            for row in table.to_pylist():
+                for name in ("tags", "metrics"):
+                    row[name] = {x["name"]: x["value"] for x in row[name]}
+                rows.append(Narrow(config=config, **row))
     return sorted(rows, key=lambda r: (r.config, r.id))
 
 

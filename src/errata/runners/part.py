@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from errata.errors import ErrataError
+from errata.exports.base import ExportContext
 from errata.records.ids import digest
 from errata.records.types import Drop, Episode
 from errata.reports.metrics import measure
@@ -88,10 +89,11 @@ def _export(
     """The rows of one config; what it refuses is added to `drops`, and both to its line of the funnel."""
     component, options = plan.exports[name]
     count = funnel[name] = Count(unit="rows")
+    context = ExportContext(name, plan.prompt)
     rows = []
     for episode in episodes:
         try:
-            made = list(component.make(episode, stage=name, **options))
+            made = list(component.make(episode, context, **options))
         except ErrataError:
             raise
         except Exception as error:  # a fault in an export costs the rows of its episode, with the reason

@@ -32,8 +32,6 @@ from errata.records.types import (
 )
 from errata.verifiers.base import Judgement
 
-SourceName = Literal["gold", "forks", "judge", "teacher", "label"]
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -199,7 +197,6 @@ __all__ = [
     "Answer",
     "Context",
     "Gathered",
-    "SourceName",
     "ask_attempt",
     "chosen",
     "filtered",

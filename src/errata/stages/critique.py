@@ -19,8 +19,12 @@ async def critique(
     most: Most = 0,
     n: Count = 1,
     see: tuple[Literal["reference", "gold_steps"], ...] = (),
+    source: Literal["teacher", "student", "critic"] = "teacher",
 ) -> Additions:
-    """Have `role` say where attempts first go wrong, and why: n critiques of each, shown what `see` names."""
+    """Have `role` say where attempts first go wrong, and why: n critiques of each, shown what `see` names.
+
+    `source` says in whose name the critiques stand: a student's own are told from a teacher's by it.
+    """
     template = ctx.prompt(prompt)
     shown = privileged(episode, see)
 
@@ -31,7 +35,7 @@ async def critique(
         )  # fmt: skip
         found = template.reading(answer.text) if answer.complete else None
         return Critique(
-            id=new_id(episode, ctx, attempt.id, k), attempt=attempt.id, stage=ctx.stage, index=k, source="teacher",
+            id=new_id(episode, ctx, attempt.id, k), attempt=attempt.id, stage=ctx.stage, index=k, source=source,
             verdict=found.found if found and _exists(found.step, attempt) else "unknown",  # type: ignore[arg-type]
             first_error=found.step if found and _exists(found.step, attempt) else None,
             text=answer.text, call=answer.call, seen=tuple(sorted({*see, *answer.seen})),

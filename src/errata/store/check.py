@@ -15,7 +15,8 @@ from errata.errors import StoreError
 from errata.objects import Location, tree
 from errata.records.arrow import arrow_schema
 from errata.records.manifest import FileEntry
-from errata.records.types import Drop, SftRow
+from errata.records.rows import SftRow
+from errata.records.types import Drop
 from errata.store import manifest as manifests
 from errata.store.files import read_sealed
 from errata.store.hashing import Total, content_hash, digests, file_sha256, schema_hash

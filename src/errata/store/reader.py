@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from errata.errors import StoreError
 from errata.objects import Location, ObjectPath, locate
+from errata.records import rows as row_types
 from errata.records import types as record_types
 from errata.records.arrow import from_table
 from errata.records.manifest import Manifest
@@ -39,7 +40,7 @@ class Dataset:
     def record_type(self, config: str) -> type:
         """The type of a config's rows."""
         name = self._choose("config", config, self.manifest.records)
-        found = getattr(record_types, name, None)
+        found = getattr(row_types, name, None) or getattr(record_types, name, None)
         if not isinstance(found, type):
             raise StoreError(f"{self.path}: {config} holds {name} rows, which this errata does not know")
         return found

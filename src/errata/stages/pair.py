@@ -1,0 +1,143 @@
+"""Set two attempts, or two critiques of one attempt, against each other: which one is preferred, and by what rule.
+
+    outcome      a right and a wrong sample of one problem, drawn at random
+    revision     a revision and what it revised, whichever is right; both answer the original prompt (SCL's shape)
+    first_error  two continuations of the same first steps: a right one over a wrong one (step-level preference)
+    score        the best and the worst of a group by a named estimate, at least `margin` apart
+    effect       two critiques of one attempt by how often revisions with them pass
+
+An attempt or critique without a known verdict or estimate is in no pair.
+"""
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Literal, NamedTuple
+
+from errata.records.types import Additions, Attempt, Drop, Episode, Pair
+from errata.registry import Most, StepName, stage
+from errata.stages.base import Context, chosen, filtered, new_id, rng
+
+Rule = Literal["outcome", "revision", "first_error", "score", "effect"]
+
+
+class Found(NamedTuple):
+    """A pair that a rule allows."""
+
+    chosen: str
+    rejected: str
+    step: int | None = None
+    margin: float | None = None
+
+
+@stage(version=1)
+async def pair(
+    episode: Episode,
+    ctx: Context,
+    *,
+    rule: Rule = "outcome",
+    of: tuple[StepName, ...] = ("sample",),
+    against: tuple[StepName, ...] = (),
+    estimate: str = "closed_loop_gain",
+    margin: float = 0.0,
+    most: Most = 1,
+) -> Additions:
+    """Pair what the steps `of` made, by `rule`, with each other or with what the steps `against` made.
+
+    `estimate` names the number that `score` and `effect` compare; pairs less than `margin` apart are none.
+    """
+    if rule == "outcome":
+        pairs_of = _outcomes(episode, ctx, of, against)
+    elif rule == "revision":
+        pairs_of = _revisions(episode, of, against)
+    elif rule == "first_error":
+        pairs_of = _continuations(episode, of, against)
+    elif rule == "score":
+        pairs_of = _scores(episode, of, estimate, margin)
+    else:
+        pairs_of = _effects(episode, of, estimate, margin)
+    pairs: list[Pair] = []
+    drops: list[Drop] = []
+    for found in pairs_of:
+        id = new_id(episode, ctx, f"{found.chosen}:{found.rejected}", 0)
+        if most and len(pairs) >= most:
+            drops.append(filtered(episode, ctx, id, "enough", f"{most} {rule} pairs a problem"))
+            continue
+        pairs.append(
+            Pair(
+                id=id, stage=ctx.stage, index=len(pairs), rule=rule, chosen=found.chosen, rejected=found.rejected,
+                step=found.step, margin=found.margin,
+            )
+        )  # fmt: skip
+    return Additions(pairs=tuple(pairs), drops=tuple(drops))
+
+
+def _made(episode: Episode, steps: tuple[str, ...]) -> list[Attempt]:
+    return [a for step in steps for a in chosen(episode, of=step, outcome="any") if a.complete]
+
+
+def _outcomes(episode: Episode, ctx: Context, of: tuple[str, ...], against: tuple[str, ...]) -> Iterator[Found]:
+    """Each right attempt with a wrong one, in an order drawn from the problem's id."""
+    right = [a for a in _made(episode, of) if episode.accepts(a)]
+    wrong = [a for a in _made(episode, against or of) if episode.outcome(a.id) == "fail"]
+    draw = rng(episode, ctx, "pairs")
+    draw.shuffle(right)
+    draw.shuffle(wrong)
+    for a, b in zip(right, wrong, strict=False):
+        yield Found(a.id, b.id)
+
+
+def _revisions(episode: Episode, of: tuple[str, ...], against: tuple[str, ...]) -> Iterator[Found]:
+    """Revisions by the steps `of` (of attempts by the steps `against`, if any) with what they revised."""
+    for second in _made(episode, of):
+        if second.parent is None:
+            continue
+        first = episode.attempt(second.parent)
+        if not first.complete or (against and first.stage not in against):
+            continue
+        for better, worse in ((second, first), (first, second)):
+            if episode.accepts(better) and episode.outcome(worse.id) == "fail":
+                yield Found(better.id, worse.id)
+
+
+def _continuations(episode: Episode, of: tuple[str, ...], against: tuple[str, ...]) -> Iterator[Found]:
+    """Right and wrong attempts that share their first steps, compared from the first that differs.
+
+    The chosen one goes on from the rejected one's first steps, as a fork or revision of it does.
+    """
+    for better in _made(episode, of):
+        for worse in _made(episode, against or of):
+            related = better.parent in (worse.id, worse.parent) and better.parent is not None
+            if not (related and episode.accepts(better) and episode.outcome(worse.id) == "fail"):
+                continue
+            step = shared_steps(better, worse)
+            if step:
+                yield Found(better.id, worse.id, step)
+
+
+def shared_steps(a: Attempt, b: Attempt) -> int:
+    """How many steps both attempts begin with, character for character; at least one of each is left over."""
+    most = min(len(a.steps), len(b.steps)) - 1
+    return next((i for i in range(most) if a.steps[i].text != b.steps[i].text), max(0, most))
+
+
+def _scores(episode: Episode, of: tuple[str, ...], estimate: str, margin: float) -> Iterator[Found]:
+    """The best with the worst, the second best with the second worst, and so on; ties go by id."""
+    scored = [(value, a.id) for a in _made(episode, of) if (value := episode.estimate(a.id, estimate)) is not None]
+    order = sorted(scored, reverse=True)
+    for (high, better), (low, worse) in zip(order, reversed(order), strict=True):
+        if high - low <= 0 or high - low < margin:
+            return
+        yield Found(better, worse, None, high - low)
+
+
+def _effects(episode: Episode, of: tuple[str, ...], estimate: str, margin: float) -> Iterator[Found]:
+    """Critiques of one attempt, widest apart first."""
+    found = []
+    mine = [c for c in episode.critiques if c.stage in of]
+    for a, b in combinations(mine, 2):
+        left, right = episode.estimate(a.id, estimate), episode.estimate(b.id, estimate)
+        if a.attempt != b.attempt or left is None or right is None or left == right or abs(left - right) < margin:
+            continue
+        better, worse = (a, b) if left > right else (b, a)
+        found.append(Found(better.id, worse.id, None, abs(left - right)))
+    yield from sorted(found, key=lambda f: (-(f.margin or 0.0), f.chosen, f.rejected))
