@@ -104,6 +104,17 @@ def test_a_critique_that_the_prompt_shows_guides_nobody_unless_it_knew_more() ->
     assert [r.guided for r in rows_of(start, of=("revise",), prompt="chains_revise")[0]] == [False, True]
 
 
+def test_log_probabilities_stand_where_the_row_is_what_the_sampler_saw() -> None:
+    start = revised()
+    made = tuple(replace(a, logprobs=(-0.5, -1.0)) for a in start.attempts)
+    fork = attempt(PROBLEM, RIGHT, 0, "fork", kind="forked", parent=made[0].id, fork_step=1, logprobs=(-0.5,))
+    start = replace(start, attempts=made).add(Additions(attempts=(fork,), verdicts=(verdict(fork, "pass"),)))
+    own = (-0.5, -1.0)
+    assert [r.logprobs for r in rows_of(start, of=("sample", "fork"))[0]] == [own, ()], "a fork's prefix has none"
+    assert [r.logprobs for r in rows_of(start, of=("revise",), prompt="chains_try_again")[0]] == [own, (), ()]
+    assert {r.logprobs for r in rows_of(start, of=("revise",))[0]} == {()}, "the original prompt is another one"
+
+
 def test_groups_are_of_one_step_or_of_the_whole_problem() -> None:
     rows, _ = rows_of(revised(), of=("sample", "revise"))
     assert len({r.group for r in rows}) == 2 and [r.group_rate for r in rows] == [0, 2 / 3, 2 / 3, 2 / 3]

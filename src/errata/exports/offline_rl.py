@@ -58,7 +58,8 @@ def offline_rl(
     are the same. With `mixed`, groups that all pass or all fail are dropped.
 
     Rows stand on the problem's own messages, or on `prompt`, which sees what the attempt revises and the critique that
-    its maker saw. Critiques need a `prompt` that shows the attempt.
+    its maker saw. Critiques need a `prompt` that shows the attempt. Log-probabilities stand in a row where the step
+    asked for them (`logprobs: true` of `sample`) and all of the reply was sampled after what the row begins with.
     """
     table = reward_table(rewards, parameters, terms)
     if unfit := sorted({t.kind for t in table.terms} - set(TOLD)):
@@ -180,6 +181,7 @@ def _row(
         id=rollout.id, episode=episode.id, split=episode.problem.split, messages=(*asked, *turns_made),
         spans=shifted(spans, len(asked)), reward=rollout.reward, group=group, group_rate=right / len(rollouts),
         advantage=advantage, guided=guided, constructed=isinstance(made, Attempt) and made.kind in CONSTRUCTED,
+        logprobs=() if guided or isinstance(made, Critique) or made.kind == "forked" else made.logprobs,
         transition=change, lineage=lineage, seen=tuple(sorted(seen)), tags=tags,
         metrics=(
             Metric(name="passes", value=float(rollout.outcome == "pass")),
