@@ -6,11 +6,12 @@ from itertools import combinations
 from typing import Any
 
 from errata.records.types import Episode
+from errata.reports import critiques
 
 
 def measure(episode: Episode) -> Counter[str]:
     """What one episode adds to the counts; keys are tab-separated coordinates."""
-    return _agreements(episode) + _locations(episode) + _attempts(episode)
+    return _agreements(episode) + _locations(episode) + _attempts(episode) + critiques.measure(episode)
 
 
 def _agreements(episode: Episode) -> Counter[str]:
@@ -30,6 +31,8 @@ def _locations(episode: Episode) -> Counter[str]:
     found: Counter[str] = Counter()
     places: dict[str, dict[str, str]] = {}
     for c in episode.critiques:
+        if c.source == "control":
+            continue
         said = str(c.first_error) if c.verdict == "error" else c.verdict
         places.setdefault(c.attempt, {}).setdefault(c.source, said)
     for located in places.values():
@@ -46,7 +49,9 @@ def _attempts(episode: Episode) -> Counter[str]:
         outcome = episode.outcome(a.id)
         found[f"outcome\t{a.stage}\t{outcome}"] += 1
         if a.kind == "revised" and a.parent:
-            found[f"transition\t{a.stage}\t{episode.outcome(a.parent)}\t{outcome}"] += 1
+            # What was told nothing, or wrong things, is counted apart from what a critique did.
+            arm = next((f" ({t.value})" for t in a.tags if t.name == "arm" and t.value != "critique"), "")
+            found[f"transition\t{a.stage}{arm}\t{episode.outcome(a.parent)}\t{outcome}"] += 1
         if a.kind == "spliced" and a.fork_step is not None and a.parent:
             tenth = min(9, 10 * a.fork_step // max(1, len(attempts[a.parent].steps)))
             found[f"first_error\t{a.stage}\t{tenth}"] += 1
@@ -65,7 +70,7 @@ def summarise(counts: Mapping[str, int], rows: Mapping[str, Mapping[str, int]]) 
             agreement.setdefault((verifier, label), Counter())[_cell(ours, theirs)] += n
         elif kind == "location":
             location.setdefault((at[0], at[1]), Counter())[at[2]] += n
-        else:
+        elif kind in nested:
             name = "_to_".join({"pass": "right", "fail": "wrong"}.get(x, x) for x in at[1:])
             nested[kind].setdefault(at[0], Counter())[name] += n
     cells = ("both_pass", "both_fail", "only_verifier_passes", "only_label_passes", "unknown")
@@ -83,6 +88,7 @@ def summarise(counts: Mapping[str, int], rows: Mapping[str, Mapping[str, int]]) 
         "first_error_tenths": {
             stage: [found[str(i)] for i in range(10)] for stage, found in sorted(nested["first_error"].items())
         },
+        **critiques.summarise(counts),
         "drops": _plain(nested["drops"]),
         "rows": {config: dict(sorted(found.items())) for config, found in sorted(rows.items())},
     }
