@@ -7,7 +7,7 @@ from errata.exports.base import ExportContext
 from errata.exports.rows import refused
 from errata.records.ids import digest
 from errata.records.rows import CriticRow, Metric
-from errata.records.types import Attempt, Critique, Drop, Episode, Message, Tag
+from errata.records.types import WORDED, Attempt, Critique, Drop, Episode, Message, Tag
 from errata.registry import Most, PromptName, StepName, export
 from errata.verifiers.leak import leaked
 
@@ -23,7 +23,7 @@ def critic(
     of: tuple[StepName, ...] = ("critique",),
     prompt: PromptName = "critique",
     agree: Literal["none", "verdict", "place"] = "verdict",
-    need: tuple[Literal["scrub", "close_loop"], ...] = (),
+    need: tuple[Literal["scrub", "close_loop", "label"], ...] = (),
     most: Most = 0,
     privileged: bool = False,
 ) -> Iterator[CriticRow | Drop]:
@@ -31,13 +31,12 @@ def critic(
 
     `prompt` shows the problem and the attempt and, whatever the critique's maker saw, nothing privileged. A critique
     must agree with the truth where that is known: on whether there is an error (`verdict`) and also on where (`place`).
-    The truth is what gold steps or a label say, else the attempt's verdict. `need` names the stages that must have
-    passed it; `privileged` admits leaks. Each row is tagged with its verdict and the attempt's, to be balanced over.
+    The truth is what gold steps or a label say, else the attempt's verdict. `need` names what must have passed it; `privileged` admits leaks. Each row is tagged with its verdict and the attempt's, to be balanced over.
     """
     template = ctx.prompt(prompt)
     made = 0
     for critique in episode.critiques:
-        if critique.stage not in of:
+        if critique.stage not in of or critique.source not in WORDED:
             continue
         id = digest(row="critic", stage=ctx.stage, critique=critique.id)
         attempt = episode.attempt(critique.attempt)

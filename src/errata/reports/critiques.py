@@ -9,11 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from errata.exports.critic import truth
-from errata.records.types import Episode
+from errata.records.types import WORDED, Episode
 from errata.statistics import Interval, mean_interval, newcombe, wilson
 
-WORDED = ("teacher", "student", "critic", "meta")
-"""Sources of critiques in words; the others only locate."""
 ARMS = ("critique", "placebo", "wrong")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
-from errata.records.types import Episode
+from errata.records.types import SORTERS, Episode
 from errata.reports import critiques
 
 
@@ -22,7 +22,7 @@ def _agreements(episode: Episode) -> Counter[str]:
     for verdicts in by_target.values():
         if "label" in verdicts:
             for verifier, outcome in verdicts.items():
-                if verifier not in ("label", "filter"):
+                if verifier not in ("label", *SORTERS):
                     found[f"agreement\t{verifier}\tlabel\t{outcome}\t{verdicts['label']}"] += 1
     return found
 

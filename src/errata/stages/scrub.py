@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from errata.records.types import Additions, Attempt, Check, Critique, Drop, Episode, Estimate, Verdict
+from errata.records.types import WORDED, Additions, Attempt, Check, Critique, Drop, Episode, Estimate, Verdict
 from errata.registry import Count, PromptName, Role, StepName, stage
 from errata.stages.base import Context, filtered, gather, new_id, request_seed
 from errata.verifiers.leak import Leak, leaks, masked
@@ -90,7 +90,7 @@ def _targets(episode: Episode, of: tuple[str, ...]) -> Iterator[tuple[Critique |
     """
     attempts = {a.id: a for a in episode.attempts}
     for c in episode.critiques:
-        if c.stage in of and c.text.strip():
+        if c.stage in of and c.source in WORDED and c.text.strip():
             yield c, c.text, tuple(s.text for s in attempts[c.attempt].steps)
     for a in episode.attempts:
         said = "\n".join(s.text for s in a.steps if s.role in SHOWN)
