@@ -31,7 +31,8 @@ def critic(
 
     `prompt` shows the problem and the attempt and, whatever the critique's maker saw, nothing privileged. A critique
     must agree with the truth where that is known: on whether there is an error (`verdict`) and also on where (`place`).
-    The truth is what gold steps or a label say, else the attempt's verdict. `need` names what must have passed it; `privileged` admits leaks. Each row is tagged with its verdict and the attempt's, to be balanced over.
+    The truth is what gold steps or a label say, else the attempt's verdict. `need` names what must have passed it;
+    `privileged` admits leaks. Each row is tagged with its verdict and the attempt's, to be balanced over.
     """
     template = ctx.prompt(prompt)
     made = 0
