@@ -7,11 +7,14 @@ from typing import Any
 
 from errata.records.types import SORTERS, Episode
 from errata.reports import critiques
+from errata.reports.exported import exported
+from errata.reports.quality import measure_quality, quality
 
 
 def measure(episode: Episode) -> Counter[str]:
     """What one episode adds to the counts; keys are tab-separated coordinates."""
-    return _agreements(episode) + _locations(episode) + _attempts(episode) + critiques.measure(episode)
+    found = _agreements(episode) + _locations(episode) + _attempts(episode)
+    return found + measure_quality(episode) + critiques.measure(episode)
 
 
 def _agreements(episode: Episode) -> Counter[str]:
@@ -88,7 +91,9 @@ def summarise(counts: Mapping[str, int], rows: Mapping[str, Mapping[str, int]]) 
         "first_error_tenths": {
             stage: [found[str(i)] for i in range(10)] for stage, found in sorted(nested["first_error"].items())
         },
+        **quality(counts),
         **critiques.summarise(counts),
+        "exported": exported(counts),
         "drops": _plain(nested["drops"]),
         "rows": {config: dict(sorted(found.items())) for config, found in sorted(rows.items())},
     }
