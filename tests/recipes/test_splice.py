@@ -102,7 +102,7 @@ def test_s3c_wrong_steps_are_the_students_own_forks_of_the_right_path(s3c: Made)
     used = Counter()
     for row in s3c.rows:
         episode, _ = s3c.of(row)
-        spliced, expert, wrong = (episode.attempt(x) for x in row.lineage[:3])
+        spliced, wrong, expert = (episode.attempt(x) for x in row.lineage[:3])
         assert (expert.kind, wrong.kind, wrong.parent) == ("expert", "forked", expert.id)
         k = wrong.fork_step
         assert k is not None and k == spliced.fork_step and len(wrong.steps) == k + 1, "one step, not a rest"
@@ -120,7 +120,7 @@ def test_s3c_forks_every_step_and_proves_every_wrong_one_twice(s3c: Made) -> Non
         assert places == {k: 4 for k in range(len(expert.steps))}
     for row in s3c.rows:
         episode, _ = s3c.of(row)
-        said = [c for c in episode.critiques if c.attempt == row.lineage[2]]
+        said = [c for c in episode.critiques if c.attempt == row.lineage[1]]
         place = episode.attempt(row.lineage[0]).fork_step
         assert {(c.source, c.verdict, c.first_error) for c in said} == {
             ("gold", "error", place), ("teacher", "error", place),

@@ -83,7 +83,7 @@ def test_wrong_step_marker_and_right_step_stand_next_to_each_other(k: int) -> No
     assert (a.steps[k].source, a.steps[k + 1].role, a.steps[k + 1].source) == ("student", "marker", "template")
     assert a.steps[k + 2].role == ("answer" if k == 5 else "correction")
     assert a.text.split("\n") == [s.text.strip() for s in a.steps], "each on a line of its own"
-    assert (a.kind, a.style, a.parent, a.other, a.fork_step) == ("spliced", "retry", BASE.id, FORKS[k].id, k)
+    assert (a.kind, a.style, a.parent, a.other, a.fork_step) == ("spliced", "retry", FORKS[k].id, BASE.id, k)
     assert a.seen == ("gold_steps",) and {(t.name, t.value) for t in a.tags} == {
         ("errors", "1"), ("error_source", "own"), ("wrong_step_of", FORKS[k].id),
     }  # fmt: skip
@@ -91,7 +91,7 @@ def test_wrong_step_marker_and_right_step_stand_next_to_each_other(k: int) -> No
 
 
 def test_without_the_mask_all_is_trained() -> None:
-    a = woven(start(FORKS[1]), **OWN, mask=False).attempts[0]
+    a = woven(start(FORKS[1]), **OWN, mask="none").attempts[0]
     assert all(s.train for s in a.steps)
 
 
@@ -178,15 +178,15 @@ def test_what_is_located_in_a_whole_attempt_is_proven_where_all_name_it() -> Non
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 10**6), st.sampled_from([0.0, 0.2, 0.5, 0.9]), st.booleans())
-def test_without_the_woven_steps_the_solution_is_unchanged(seed: int, p: float, mask: bool) -> None:
+@given(st.integers(0, 10**6), st.sampled_from([0.0, 0.2, 0.5, 0.9]), st.sampled_from(["wrong_step", "none"]))
+def test_without_the_woven_steps_the_solution_is_unchanged(seed: int, p: float, mask: str) -> None:
     found = woven(start(*FORKS), seed, wrong=("fork",), p=p, mask=mask, n=2)
     assert len(found.attempts) == 2 and not found.drops
     for a in found.attempts:
         assert rest(a).rstrip("\n") == BASE.text
         at = [i for i, s in enumerate(a.steps) if s.text.strip() in WORDS]
         assert all(a.steps[i + 1].role == "marker" for i in at)
-        assert all(s.train == (mask is False or i not in at) for i, s in enumerate(a.steps))
+        assert all(s.train == (mask == "none" or i not in at) for i, s in enumerate(a.steps))
         assert {t.value for t in a.tags if t.name == "errors"} == {str(len(at))}
         assert (a.fork_step is None) == (not at)
 

@@ -64,9 +64,7 @@ def _row(episode: Episode, ctx: ExportContext, attempt: Attempt, id: str, prompt
 
 def _transition(episode: Episode, attempt: Attempt) -> Transition:
     """From what the attempt revises to the attempt; a right solution with wrong steps woven in goes wrong to right."""
-    if attempt.parent is None:
-        return "none"
-    before: Outcome = episode.outcome(attempt.parent)
-    if attempt.kind == "spliced" and attempt.style in ("retry", "reflection"):
-        before = "unknown" if attempt.fork_step is None else "fail"
+    before: Outcome = episode.outcome(attempt.parent) if attempt.parent else "unknown"
+    if attempt.style in ("retry", "reflection") and attempt.fork_step is not None:
+        before = "fail"
     return transition(before, episode.outcome(attempt.id))

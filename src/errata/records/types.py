@@ -131,7 +131,7 @@ class Attempt(Struct, frozen=True, kw_only=True, gc=False):
     parent: str | None = None
     """The attempt that this one revises, forks or splices."""
     other: str | None = None
-    """For a splice: the other attempt that it is made of, e.g. that of the correction, or of the first wrong step."""
+    """For a splice: the attempt that the correction was taken from."""
     fork_step: int | None = None
     """First step that differs from the parent."""
     critique: str | None = None

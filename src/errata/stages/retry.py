@@ -23,6 +23,8 @@ from errata.registry import Count, Most, StepName, stage
 from errata.stages.base import Context, chosen, filtered, new_id, proven, rng
 
 Source = Literal["own", "rule", "later", "random"]
+Mask = Literal["wrong_step", "none"]
+"""What is kept from the loss; reports differ on its worth: arXiv:2408.16293 found masks unnecessary."""
 
 
 class Wrong(NamedTuple):
@@ -57,7 +59,7 @@ async def retry(
     errors: tuple[int, int] = (0, 0),
     clean: float = 0.0,
     until: str = "",
-    mask: bool = True,
+    mask: Mask = "wrong_step",
     n: Count = 1,
     most: Most = 1,
 ) -> Additions:
@@ -209,7 +211,7 @@ def _grouped(drawn: Sequence[tuple[int, Wrong]]) -> dict[int, list[Wrong]]:
 
 
 def _trajectory(
-    ctx: Context, base: Attempt, id: str, index: int, woven: Mapping[int, Sequence[Wrong]], words: tuple[str, str, bool]
+    ctx: Context, base: Attempt, id: str, index: int, woven: Mapping[int, Sequence[Wrong]], words: tuple[str, str, Mask]
 ) -> Attempt:
     lead, marker, mask = words
     steps: list[Step] = []
@@ -217,7 +219,7 @@ def _trajectory(
         mine = woven.get(k, ())
         for w in mine:
             said = lead + w.reflection.text.strip() if w.reflection else marker
-            steps.append(Step(text=w.text, source=w.by, train=not mask))
+            steps.append(Step(text=w.text, source=w.by, train=mask == "none"))
             steps.append(
                 Step(
                     text=f"{said}\n" if w.text.endswith("\n") else f"\n{said}\n",
@@ -228,8 +230,8 @@ def _trajectory(
         steps.append(replace(step, role="correction") if mine and step.role != "answer" else step)
     used = [w for k in sorted(woven) for w in woven[k]]
     return Attempt(
-        id=id, stage=ctx.stage, index=index, kind="spliced", steps=tuple(steps), parent=base.id,
-        other=next((w.attempt.id for w in used if w.attempt), None),
+        id=id, stage=ctx.stage, index=index, kind="spliced", steps=tuple(steps),
+        parent=next((w.attempt.id for w in used if w.attempt), None), other=base.id,
         fork_step=next((k for k in sorted(woven) if woven[k]), None),
         style="reflection" if any(w.reflection for w in used) else "retry",
         critique=next((w.reflection.id for w in used if w.reflection), None),
