@@ -132,3 +132,52 @@ def test_s3c_tells_why_a_problem_gave_nothing(s3c: Made) -> None:
     dropped = {d.episode for d in s3c.drops if d.code == "nothing_to_teach" and d.target == d.episode}
     assert gave | dropped == set(s3c.episodes) | dropped and not gave & dropped
     assert s3c.codes("retry")["no_wrong_step"] == len(dropped)
+
+
+# ---- SPOC
+
+
+@pytest.fixture(scope="module")
+def spoc(make: Callable[..., Made]) -> Made:
+    return make("spoc", 40)
+
+
+def test_spoc_rows_are_solutions_and_verifications_in_one_pass(spoc: Made) -> None:
+    kinds = Counter(r.transition for r in spoc.rows)
+    assert kinds["wrong_to_right"] >= 8 and 0 < kinds["right_to_right"] <= kinds["wrong_to_right"]
+    assert set(kinds) == {"wrong_to_right", "right_to_right"}
+    for row in spoc.rows:
+        episode, chain = spoc.of(row)
+        parts = spans(row)
+        assert own_prompt(episode, row)
+        said = [t for t, s in parts if s.role == "critique"]
+        ends = [t.strip().rsplit(" ", 1)[-1] for t in said]
+        assert ends == (["Yes"] if row.transition == "right_to_right" else ["No", "Yes"]), "one round, closed by Yes"
+        assert row.messages[-1].content.endswith("Yes")
+        solutions: list[list[str]] = [[]]
+        for text, s in parts:
+            if s.role == "critique":
+                solutions.append([])
+            else:
+                solutions[-1].append(text)
+        right, wrong = lines(solutions[-2]), [lines(x) for x in solutions[:-2]]
+        assert solutions[-1] == [] and chains.first_error(chain, right) is None
+        assert all(chains.first_error(chain, x) is not None for x in wrong) and len(wrong) == len(said) - 1
+        for text, x in zip(said, [*wrong, right], strict=True):
+            assert chains.critique(chains.first_error(chain, x)) in text, "what is said is true of that solution"
+
+
+def test_spoc_masks_the_wrong_solution_and_trains_every_verification(spoc: Made) -> None:
+    for row in spoc.rows:
+        parts = spans(row)
+        first_no = next((i for i, (t, s) in enumerate(parts) if s.role == "critique" and t.strip().endswith("No")), 0)
+        assert [s.train for _, s in parts] == [i >= first_no for i in range(len(parts))]
+
+
+def test_spoc_pairs_independent_samples_of_the_student(spoc: Made) -> None:
+    for row in spoc.rows:
+        episode, _ = spoc.of(row)
+        used = [episode.attempt(x) for x in row.lineage[1:3] if any(a.id == x for a in episode.attempts)]
+        outcomes = [episode.outcome(a.id) for a in used]
+        assert {a.kind for a in used} == {"sampled"} and {a.call.role for a in used if a.call} == {"student"}
+        assert outcomes == (["pass"] if row.transition == "right_to_right" else ["fail", "pass"])
