@@ -7,7 +7,7 @@ from errata.exports.base import ExportContext
 from errata.exports.rows import conversation, leak, refused, rendered, shifted, trained_share, transition
 from errata.records.ids import digest
 from errata.records.rows import SftRow
-from errata.records.types import Attempt, Drop, Episode, Outcome
+from errata.records.types import Attempt, Drop, Episode, Outcome, Transition
 from errata.registry import Most, PromptName, StepName, export
 
 
@@ -53,11 +53,18 @@ def sft(
 def _row(episode: Episode, ctx: ExportContext, attempt: Attempt, id: str, prompt: str) -> SftRow:
     turns, spans = conversation(attempt)
     asked = rendered(episode, ctx, attempt, prompt)
-    before = episode.outcome(attempt.parent) if attempt.parent else "unknown"
     lineage = tuple(x for x in (attempt.id, attempt.parent, attempt.other, attempt.critique) if x)
     return SftRow(
         id=id, episode=episode.id, split=episode.problem.split, messages=(*asked, *turns),
         spans=shifted(spans, len(asked)), style=attempt.style, lineage=lineage, seen=attempt.seen, tags=attempt.tags,
-        transition=transition(before, episode.outcome(attempt.id)) if attempt.parent else "none",
+        transition=_transition(episode, attempt),
         metrics=(trained_share(spans),),
     )  # fmt: skip
+
+
+def _transition(episode: Episode, attempt: Attempt) -> Transition:
+    """From what the attempt revises to the attempt; a right solution with wrong steps woven in goes wrong to right."""
+    before: Outcome = episode.outcome(attempt.parent) if attempt.parent else "unknown"
+    if attempt.style in ("retry", "reflection") and attempt.fork_step is not None:
+        before = "fail"
+    return transition(before, episode.outcome(attempt.id))

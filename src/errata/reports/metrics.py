@@ -56,7 +56,9 @@ def _attempts(episode: Episode) -> Counter[str]:
             arm = next((f" ({t.value})" for t in a.tags if t.name == "arm" and t.value != "critique"), "")
             found[f"transition\t{a.stage}{arm}\t{episode.outcome(a.parent)}\t{outcome}"] += 1
         if a.kind == "spliced" and a.fork_step is not None and a.parent:
-            tenth = min(9, 10 * a.fork_step // max(1, len(attempts[a.parent].steps)))
+            # A parent that was made for its wrong step alone is shorter than the solution that mends it.
+            length = max(len(attempts[x].steps) for x in (a.parent, a.other) if x in attempts)
+            tenth = min(9, 10 * a.fork_step // max(1, length))
             found[f"first_error\t{a.stage}\t{tenth}"] += 1
     return found
 
