@@ -37,7 +37,12 @@ def test_a_row_is_the_critique_of_an_attempt_and_what_was_measured_of_it() -> No
     assert (row.verdict, row.first_error, row.steps, row.outcome) == ("error", 2, ("pass", "pass", "fail"), "fail")
     assert row.gain == 0.4 and [(m.name, m.value) for m in row.metrics] == [("closed_loop_gain", 0.4)]
     assert row.lineage == (said.id, WRONG.id) and row.seen == ("gold_steps",)
-    assert {(t.name, t.value) for t in row.tags} == {("kind", "operand"), ("verdict", "error"), ("outcome", "fail")}
+    assert {(t.name, t.value) for t in row.tags} == {
+        ("kind", "operand"),
+        ("verdict", "error"),
+        ("outcome", "fail"),
+        ("made_by", "sampled"),
+    }
 
 
 @pytest.mark.parametrize(

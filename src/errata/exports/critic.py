@@ -32,7 +32,8 @@ def critic(
     `prompt` shows the problem and the attempt and, whatever the critique's maker saw, nothing privileged. A critique
     must agree with the truth where that is known: on whether there is an error (`verdict`) and also on where (`place`).
     The truth is what gold steps or a label say, else the attempt's verdict. `need` names what must have passed it;
-    `privileged` admits leaks. Each row is tagged with its verdict and the attempt's, to be balanced over.
+    `privileged` admits leaks. Rows are tagged, to be balanced over, with their verdict, the attempt's
+    outcome and how the attempt was made (`made_by`: sampled, forked, injected, ...).
     """
     template = ctx.prompt(prompt)
     made = 0
@@ -85,7 +86,10 @@ def truth(episode: Episode, attempt: Attempt) -> tuple[str, int | None]:
 def _row(episode: Episode, attempt: Attempt, critique: Critique, id: str, asked: tuple[Message, ...]) -> CriticRow:
     measured = {name: episode.estimate(critique.id, name) for name in _MEASURES}
     outcome = episode.outcome(attempt.id)
-    named = (Tag(name="verdict", value=critique.verdict), Tag(name="outcome", value=outcome))
+    named = [
+        Tag(name=name, value=value)
+        for name, value in (("verdict", critique.verdict), ("outcome", outcome), ("made_by", attempt.kind))
+    ]
     return CriticRow(
         id=id, episode=episode.id, split=episode.problem.split, prompt=asked,
         completion=(Message(role="assistant", content=critique.text),), verdict=critique.verdict,
