@@ -2,8 +2,8 @@
 
 from errata.records.segment import Rule
 from errata.records.types import Additions, Episode
-from errata.registry import Count, PromptName, Role, stage
-from errata.stages.base import Context, ask_attempt, gather, new_id, quarantined
+from errata.registry import Count, PromptName, Role, StepName, stage
+from errata.stages.base import Context, ask_attempt, chosen, gather, new_id, quarantined
 
 
 @stage(version=1)
@@ -16,8 +16,18 @@ async def sample(
     prompt: PromptName = "solve",
     steps: Rule = "lines",
     logprobs: bool = False,
+    hard: StepName = "",
+    below: float = 0.5,
 ) -> Additions:
-    """Sample n attempts at the problem from the engine that plays `role`, with `logprobs` those of their tokens too."""
+    """Sample n attempts at the problem from the engine that plays `role`, with `logprobs` those of their tokens too.
+
+    With `hard`, a step that has sampled before, only where the share of its attempts that pass is less than `below`:
+    more attempts at harder problems.
+    """
+    if hard:
+        known = [o for a in chosen(episode, of=hard, outcome="any") if (o := episode.outcome(a.id)) != "unknown"]
+        if not known or known.count("pass") / len(known) >= below:
+            return Additions()
     template = ctx.prompt(prompt)
     tasks = {
         new_id(episode, ctx, "", k): ask_attempt(

@@ -1,0 +1,183 @@
+"""Recipes that put a mistake and its mending into one trajectory: their rows, one by one, against each method."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from errata import chains
+from errata.chains import Chain
+from errata.records.rows import SftRow, Span
+from errata.records.types import Drop, Episode
+from errata.runners import job
+from errata.runners.options import Options
+from errata.store.check import check_dataset
+from errata.store.reader import Dataset, open_dataset
+from errata.verifiers.leak import leaked
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Made:
+    """A dataset that a recipe has made, and its records by id."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self.episodes = {e.id: e for e in dataset.rows("episodes") if isinstance(e, Episode)}
+        self.rows = [r for r in dataset.rows("sft") if isinstance(r, SftRow)]
+        self.drops = [d for d in dataset.rows("drops") if isinstance(d, Drop)]
+
+    def codes(self, stage: str) -> Counter[str]:
+        return Counter(d.code for d in self.drops if d.stage == stage)
+
+    def of(self, row: SftRow) -> tuple[Episode, Chain]:
+        episode = self.episodes[row.episode]
+        chain = chains.parse(episode.problem.text)
+        assert chain is not None
+        return episode, chain
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
+    """Run a recipe once, small, and check its files by the program that reads nothing else."""
+
+    def run(name: str, count: int, *changes: str) -> Made:
+        out = tmp_path_factory.mktemp(name)
+        changes = (f"source.with.count={count}", *changes)
+        job.run(Options(recipe=ROOT / "pipelines" / f"{name}.yaml", out=out, changes=changes), lambda *_: None)
+        made = open_dataset(out / name)
+        assert check_dataset(made.path) == []
+        return Made(made)
+
+    return run
+
+
+def spans(row: SftRow) -> list[tuple[str, Span]]:
+    """(text, span) of the assistant's only turn; the prompt is the problem's own, untouched."""
+    assert [m.role for m in row.messages] == ["user", "assistant"]
+    return [(row.messages[s.message].content[s.start : s.end], s) for s in row.spans]
+
+
+def own_prompt(episode: Episode, row: SftRow) -> bool:
+    return row.messages[0] == episode.problem.messages[0] and len(episode.problem.messages) == 1
+
+
+def tags(row: SftRow, name: str) -> list[str]:
+    return [t.value for t in row.tags if t.name == name]
+
+
+def lines(texts: list[str]) -> list[str]:
+    return [line for text in texts for line in text.split("\n") if line.strip()]
+
+
+# ---- S3c-Math
+
+
+@pytest.fixture(scope="module")
+def s3c(make: Callable[..., Made]) -> Made:
+    return make("s3c_math", 14)
+
+
+def test_s3c_rows_are_prefix_wrong_step_reflection_right_step_and_rest(s3c: Made) -> None:
+    assert len(s3c.rows) >= 8
+    for row in s3c.rows:
+        episode, chain = s3c.of(row)
+        gold = list(episode.problem.solution)
+        parts = spans(row)
+        at = next(i for i, (_, s) in enumerate(parts) if not s.train)
+        texts = [t.rstrip("\n") for t, _ in parts]
+        assert own_prompt(episode, row) and texts[:at] == gold[:at], "the prefix is the known-good path's"
+        assert texts[at + 2 :] == gold[at:], "the right step stands at once after the reflection, then the rest"
+        assert [s.train for _, s in parts] == [i != at for i in range(len(parts))], "the wrong step alone is masked"
+        assert (parts[at][1].role, parts[at + 1][1].role) == ("reasoning", "reflection")
+        assert texts[at + 1].startswith("Wait : ") and leaked(episode.problem, texts[at + 1]) is None
+        found = chains.first_error(chain, texts[: at + 1])
+        assert found is not None and found.step == at, "the step is wrong, and the first that is"
+        assert texts[at + 1] == f"Wait : {found.why}"
+        assert row.transition == "wrong_to_right" and "gold_steps" in row.seen and "right_step" in row.seen
+
+
+def test_s3c_wrong_steps_are_the_students_own_forks_of_the_right_path(s3c: Made) -> None:
+    used = Counter()
+    for row in s3c.rows:
+        episode, _ = s3c.of(row)
+        spliced, wrong, expert = (episode.attempt(x) for x in row.lineage[:3])
+        assert (expert.kind, wrong.kind, wrong.parent) == ("expert", "forked", expert.id)
+        k = wrong.fork_step
+        assert k is not None and k == spliced.fork_step and len(wrong.steps) == k + 1, "one step, not a rest"
+        assert wrong.steps[:k] == expert.steps[:k] and spliced.steps[k].text == wrong.steps[k].text
+        assert wrong.call is not None and wrong.call.role == "student" and wrong.steps[k].source == "student"
+        assert tags(row, "wrong_step_of") == [wrong.id] and tags(row, "error_source") == ["own"]
+        used[row.episode, wrong.text] += 1
+    assert set(used.values()) == {1}, "no mistake stands in two rows"
+
+
+def test_s3c_forks_every_step_and_proves_every_wrong_one_twice(s3c: Made) -> None:
+    for episode in s3c.episodes.values():
+        expert = next(a for a in episode.attempts if a.kind == "expert")
+        places = Counter(a.fork_step for a in episode.attempts if a.stage == "fork")
+        assert places == {k: 4 for k in range(len(expert.steps))}
+    for row in s3c.rows:
+        episode, _ = s3c.of(row)
+        said = [c for c in episode.critiques if c.attempt == row.lineage[1]]
+        place = episode.attempt(row.lineage[0]).fork_step
+        assert {(c.source, c.verdict, c.first_error) for c in said} == {
+            ("gold", "error", place), ("teacher", "error", place),
+        }  # fmt: skip
+
+
+def test_s3c_tells_why_a_problem_gave_nothing(s3c: Made) -> None:
+    gave = {r.episode for r in s3c.rows}
+    dropped = {d.episode for d in s3c.drops if d.code == "nothing_to_teach" and d.target == d.episode}
+    assert gave | dropped == set(s3c.episodes) | dropped and not gave & dropped
+    assert s3c.codes("retry")["no_wrong_step"] == len(dropped)
+
+
+# ---- SPOC
+
+
+@pytest.fixture(scope="module")
+def spoc(make: Callable[..., Made]) -> Made:
+    return make("spoc", 40)
+
+
+def test_spoc_rows_are_solutions_and_verifications_in_one_pass(spoc: Made) -> None:
+    kinds = Counter(r.transition for r in spoc.rows)
+    assert kinds["wrong_to_right"] >= 8 and 0 < kinds["right_to_right"] <= kinds["wrong_to_right"]
+    assert set(kinds) == {"wrong_to_right", "right_to_right"}
+    for row in spoc.rows:
+        episode, chain = spoc.of(row)
+        parts = spans(row)
+        assert own_prompt(episode, row)
+        said = [t for t, s in parts if s.role == "critique"]
+        ends = [t.strip().rsplit(" ", 1)[-1] for t in said]
+        assert ends == (["Yes"] if row.transition == "right_to_right" else ["No", "Yes"]), "one round, closed by Yes"
+        assert row.messages[-1].content.endswith("Yes")
+        solutions: list[list[str]] = [[]]
+        for text, s in parts:
+            if s.role == "critique":
+                solutions.append([])
+            else:
+                solutions[-1].append(text)
+        right, wrong = lines(solutions[-2]), [lines(x) for x in solutions[:-2]]
+        assert solutions[-1] == [] and chains.first_error(chain, right) is None
+        assert all(chains.first_error(chain, x) is not None for x in wrong) and len(wrong) == len(said) - 1
+        for text, x in zip(said, [*wrong, right], strict=True):
+            assert chains.critique(chains.first_error(chain, x)) in text, "what is said is true of that solution"
+
+
+def test_spoc_masks_the_wrong_solution_and_trains_every_verification(spoc: Made) -> None:
+    for row in spoc.rows:
+        parts = spans(row)
+        first_no = next((i for i, (t, s) in enumerate(parts) if s.role == "critique" and t.strip().endswith("No")), 0)
+        assert [s.train for _, s in parts] == [i >= first_no for i in range(len(parts))]
+
+
+def test_spoc_pairs_independent_samples_of_the_student(spoc: Made) -> None:
+    for row in spoc.rows:
+        episode, _ = spoc.of(row)
+        used = [episode.attempt(x) for x in row.lineage[1:3] if any(a.id == x for a in episode.attempts)]
+        outcomes = [episode.outcome(a.id) for a in used]
+        assert {a.kind for a in used} == {"sampled"} and {a.call.role for a in used if a.call} == {"student"}
+        assert outcomes == (["pass"] if row.transition == "right_to_right" else ["fail", "pass"])
