@@ -25,8 +25,12 @@ class Made:
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
         self.episodes = {e.id: e for e in dataset.rows("episodes") if isinstance(e, Episode)}
-        self.rows = [r for r in dataset.rows("sft") if isinstance(r, SftRow)]
+        self.configs = {c: self._sft(c) for c in dataset.manifest.configs if c not in ("episodes", "drops")}
+        self.rows = self.configs.get("sft", [])
         self.drops = [d for d in dataset.rows("drops") if isinstance(d, Drop)]
+
+    def _sft(self, config: str) -> list[SftRow]:
+        return [r for r in self.dataset.rows(config) if isinstance(r, SftRow)]
 
     def codes(self, stage: str) -> Counter[str]:
         return Counter(d.code for d in self.drops if d.stage == stage)
@@ -181,3 +185,72 @@ def test_spoc_pairs_independent_samples_of_the_student(spoc: Made) -> None:
         outcomes = [episode.outcome(a.id) for a in used]
         assert {a.kind for a in used} == {"sampled"} and {a.call.role for a in used if a.call} == {"student"}
         assert outcomes == (["pass"] if row.transition == "right_to_right" else ["fail", "pass"])
+
+
+# ---- retry data
+
+
+@pytest.fixture(scope="module")
+def retries(make: Callable[..., Made]) -> Made:
+    return make("retry_marker", 12)
+
+
+ARMS = ("later", "random", "own")
+
+
+def errors(row: SftRow) -> list[int]:
+    """Indices of the spans that were woven in and are taken back: each stands before a marker."""
+    parts = spans(row)
+    return [i - 1 for i, (_, s) in enumerate(parts) if s.role == "marker"]
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_retry_rows_are_the_solution_unchanged_but_for_what_is_taken_back(retries: Made, arm: str) -> None:
+    assert set(retries.configs) == set(ARMS) and len(retries.configs[arm]) == 12
+    for row in retries.configs[arm]:
+        episode, _ = retries.of(row)
+        parts, wrong = spans(row), errors(row)
+        woven = {*wrong, *(i + 1 for i in wrong)}
+        assert own_prompt(episode, row)
+        assert lines([t for i, (t, _) in enumerate(parts) if i not in woven]) == list(episode.problem.solution)
+        assert {parts[i + 1][0] for i in wrong} <= {"[BACK]\n"}
+        assert [s.train for _, s in parts] == [i not in wrong for i in range(len(parts))], "each error is masked"
+        assert tags(row, "errors") == [str(len(wrong))] and row.transition == ("wrong_to_right" if wrong else "none")
+    assert sum(len(errors(r)) for r in retries.configs[arm]) >= (5 if arm == "own" else 20)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_retry_errors_are_wrong_where_they_stand_and_come_from_their_source(retries: Made, arm: str) -> None:
+    for row in retries.configs[arm]:
+        episode, chain = retries.of(row)
+        gold = list(episode.problem.solution)
+        parts = spans(row)
+        known: list[str] = []
+        for i, (text, _) in enumerate(parts):
+            said = text.strip()
+            if i in errors(row):
+                if arm == "own":
+                    found = chains.first_error(chain, [*known, said])
+                    assert found is not None and found.step == len(known)
+                    fork = next(a for a in episode.attempts if a.id in tags(row, "wrong_step_of") and said in a.text)
+                    assert fork.call and fork.call.role == "student" and fork.fork_step == len(known)
+                else:
+                    assert said in {str(r) for r in chain.rules if r.op}, "an operation, without its value"
+                    whole = next(x for x in chain.right_steps if x.startswith(f"{said} ="))
+                    found = chains.first_error(chain, [*known, whole])
+                    assert found is not None and (found.step, found.kind) == (len(known), "order")
+                    assert arm == "random" or whole in gold[len(known) :]
+            elif i - 1 not in errors(row):
+                known.append(said)
+
+
+def test_retry_weak_and_retry_miss_differ_in_what_no_solution_needs(retries: Made) -> None:
+    def useless(arm: str) -> int:
+        count = 0
+        for row in retries.configs[arm]:
+            gold = retries.of(row)[0].problem.solution
+            parts = spans(row)
+            count += sum(not any(g.startswith(parts[i][0].strip()) for g in gold) for i in errors(row))
+        return count
+
+    assert useless("later") == 0 < useless("random")

@@ -131,7 +131,7 @@ def _pools(episode: Episode, ctx: Context, base: Attempt, made: _Made, until: st
     doubtful: list[tuple[Attempt, int]] = []
     for attempt in (a for step in made.steps for a in chosen(episode, of=step, outcome="any")):
         k = attempt.fork_step
-        if k is None or not _stands_at(base, attempt, k):
+        if k is None or _maker(attempt) not in made.sources or not _stands_at(base, attempt, k):
             continue
         found = _proven(episode, attempt, k, made)
         if found:
@@ -148,10 +148,10 @@ def _pools(episode: Episode, ctx: Context, base: Attempt, made: _Made, until: st
 
 def _proven(episode: Episode, attempt: Attempt, k: int, made: _Made) -> Wrong | None:
     """Step k of an attempt that was made otherwise there, if it is proven wrong and, where wanted, reflected on."""
-    source: Source = "rule" if attempt.kind == "injected" else "own"
+    source = _maker(attempt)
     by_rule = source == "rule"
     proof = proven(episode, attempt, () if by_rule else made.proofs, "" if by_rule else made.forks)
-    if source not in made.sources or proof is None or proof.step != k:
+    if proof is None or proof.step != k:
         return None
     said = [c for c in episode.critiques if c.attempt == attempt.id and c.stage == made.reflection]
     about = next((c for c in said if (c.verdict, c.first_error) == ("error", k) and c.text.strip()), None)
@@ -159,6 +159,10 @@ def _proven(episode: Episode, attempt: Attempt, k: int, made: _Made) -> Wrong | 
         return None
     seen = tuple(sorted({*attempt.seen, *proof.seen, *(about.seen if about else ())}))
     return Wrong(attempt.steps[k].text, source, attempt.steps[k].source, attempt, seen, about)
+
+
+def _maker(attempt: Attempt) -> Source:
+    return "rule" if attempt.kind == "injected" else "own"
 
 
 def _operations(base: Attempt, chain: chains.Chain, sources: Sequence[Source]) -> list[tuple[int, Source, str]]:
