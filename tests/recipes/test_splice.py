@@ -254,3 +254,43 @@ def test_retry_weak_and_retry_miss_differ_in_what_no_solution_needs(retries: Mad
         return count
 
     assert useless("later") == 0 < useless("random")
+
+
+# ---- the control
+
+
+@pytest.fixture(scope="module")
+def control(make: Callable[..., Made]) -> Made:
+    return make("eift_control", 36)
+
+
+def test_control_rows_are_clean_or_hold_one_to_four_errors_made_by_rule(control: Made) -> None:
+    rows = control.rows
+    counts = Counter(len(errors(r)) for r in rows)
+    assert 0.6 < counts[0] / len(rows) < 0.95 and len(rows) == 36 and set(counts) <= {0, 1, 2, 3, 4}
+    assert sum(counts[k] for k in (1, 2, 3, 4)) >= 3
+    for row in rows:
+        episode, chain = control.of(row)
+        parts, wrong = spans(row), errors(row)
+        woven = {*wrong, *(i + 1 for i in wrong)}
+        gold = list(episode.problem.solution)
+        assert own_prompt(episode, row) and tags(row, "control") == ["synthetic_errors"], "no row passes for another"
+        assert lines([t for i, (t, _) in enumerate(parts) if i not in woven]) == gold
+        assert [s.train for _, s in parts] == [i not in wrong for i in range(len(parts))]
+        assert {parts[i + 1][0] for i in wrong} <= {"Wait, this step is wrong. Let me do it again.\n"}
+        assert tags(row, "error_source") == (["rule"] if wrong else [])
+        for i in wrong:
+            before = [t.strip() for j, (t, _) in enumerate(parts[:i]) if j not in woven]
+            found = chains.first_error(chain, [*before, parts[i][0].strip()])
+            assert found is not None and found.step == len(before), "wrong where it stands"
+
+
+def test_control_errors_are_slips_in_the_right_step_that_the_verifier_failed(control: Made) -> None:
+    for row in control.rows:
+        episode, _ = control.of(row)
+        used = [episode.attempt(x) for x in tags(row, "wrong_step_of")]
+        assert len(used) == len(errors(row)) == len({a.id for a in used})
+        for a in used:
+            assert a.kind == "injected" and a.injection is not None and episode.outcome(a.id) == "fail"
+            assert a.injection.original.strip() == episode.problem.solution[a.injection.step]
+            assert a.steps[a.injection.step].source == "injector" and a.injection.kind in tags(row, "error_kind")

@@ -28,6 +28,7 @@ from errata.records.types import (
     Problem,
     Step,
     StepSource,
+    Tag,
     Verdict,
 )
 from errata.verifiers.base import Judgement
@@ -162,6 +163,11 @@ def chosen(episode: Episode, *, of: str, outcome: Outcome | Literal["any"], most
     return tuple(found[: most or None])
 
 
+def named(tags: Sequence[str]) -> tuple[Tag, ...]:
+    """The tags that a recipe puts on what a stage makes: `name=value`, or a name alone, which is then true."""
+    return tuple(Tag(name=name, value=value or "true") for name, _, value in (tag.partition("=") for tag in tags))
+
+
 def located(episode: Episode, attempt: Attempt, sources: Sequence[str]) -> Critique | None:
     """The first critique, by order of `sources`, that names a wrong step of the attempt."""
     for source in sources:
@@ -238,6 +244,7 @@ __all__ = [
     "filtered",
     "gather",
     "located",
+    "named",
     "new_id",
     "proven",
     "quarantined",

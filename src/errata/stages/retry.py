@@ -20,7 +20,7 @@ from errata import chains
 from errata.errors import RecipeError
 from errata.records.types import Additions, Attempt, Critique, Drop, Episode, Step, StepSource, Tag
 from errata.registry import Count, Most, StepName, stage
-from errata.stages.base import Context, chosen, filtered, new_id, proven, rng
+from errata.stages.base import Context, chosen, filtered, named, new_id, proven, rng
 
 Source = Literal["own", "rule", "later", "random"]
 Mask = Literal["wrong_step", "none"]
@@ -60,6 +60,7 @@ async def retry(
     clean: float = 0.0,
     until: str = "",
     mask: Mask = "wrong_step",
+    tags: tuple[str, ...] = (),
     n: Count = 1,
     most: Most = 1,
 ) -> Additions:
@@ -74,7 +75,7 @@ async def retry(
     expected before a step; the same one never comes twice in a row, so that a single candidate is used once at most.
     With `errors`, between so many wrong steps are drawn for a trajectory, none of them twice over the n trajectories,
     and a share `clean` of the trajectories gets none. After each stands `marker`, or, with `reflection`, `lead` and
-    what that step wrote about it.
+    what that step wrote about it. `tags` are put on every trajectory.
     """
     _check(p, errors, clean)
     spliced: list[Attempt] = []
@@ -97,7 +98,8 @@ async def retry(
                     if i == 0:
                         drops.append(filtered(episode, ctx, id, "no_wrong_step", f"none is proven for {base.id}"))
                     break
-            spliced.append(_trajectory(ctx, base, id, i, woven, (lead, marker, mask)))
+            made = _trajectory(ctx, base, id, i, woven, (lead, marker, mask))
+            spliced.append(replace(made, tags=(*named(tags), *made.tags)))
     return Additions(attempts=tuple(spliced), drops=tuple(drops))
 
 
