@@ -7,12 +7,15 @@ from typing import Any
 
 from errata.records.types import Episode
 from errata.reports.exported import exported
+from errata.reports.location import location as locations
+from errata.reports.location import measure_location
 from errata.reports.quality import measure_quality, quality
 
 
 def measure(episode: Episode) -> Counter[str]:
     """What one episode adds to the counts; keys are tab-separated coordinates."""
-    return _agreements(episode) + _locations(episode) + _attempts(episode) + measure_quality(episode)
+    counted = _agreements(episode) + _locations(episode) + _attempts(episode)
+    return counted + measure_location(episode) + measure_quality(episode)
 
 
 def _agreements(episode: Episode) -> Counter[str]:
@@ -82,6 +85,7 @@ def summarise(counts: Mapping[str, int], rows: Mapping[str, Mapping[str, int]]) 
             {"a": a, "b": b, **{c: found[c] for c in ("same", "different", "unknown")}}
             for (a, b), found in sorted(location.items())
         ],
+        "location": locations(counts),
         "outcomes": _plain(nested["outcome"]),
         "revisions": {stage: _corrections(found) for stage, found in sorted(nested["transition"].items())},
         "first_error_tenths": {
