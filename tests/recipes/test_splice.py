@@ -294,3 +294,51 @@ def test_control_errors_are_slips_in_the_right_step_that_the_verifier_failed(con
             assert a.kind == "injected" and a.injection is not None and episode.outcome(a.id) == "fail"
             assert a.injection.original.strip() == episode.problem.solution[a.injection.step]
             assert a.steps[a.injection.step].source == "injector" and a.injection.kind in tags(row, "error_kind")
+
+
+# ---- TAPO
+
+
+@pytest.fixture(scope="module")
+def tapo(make: Callable[..., Made]) -> Made:
+    return make("tapo", 14)
+
+
+def test_tapo_rows_are_own_prefix_failure_diagnosis_and_correction(tapo: Made) -> None:
+    assert len(tapo.rows) >= 5
+    for row in tapo.rows:
+        episode, chain = tapo.of(row)
+        spliced, wrong = (episode.attempt(x) for x in row.lineage[:2])
+        k = spliced.fork_step
+        parts = spans(row)
+        assert own_prompt(episode, row) and k is not None and wrong.kind == "sampled"
+        assert [t for t, _ in parts[: k + 1]] == [s.text for s in wrong.steps[: k + 1]], "the learner's own words"
+        assert [s.train for _, s in parts] == [i != k for i in range(len(parts))]
+        error = chains.first_error(chain, lines([s.text for s in wrong.steps]))
+        assert error is not None and error.step == k, "up to the point of failure"
+        diagnosis, rest = parts[k + 1], parts[k + 2 :]
+        assert diagnosis[1].role == "reflection" and diagnosis[0] == f"Wait : {error.why}\n"
+        assert leaked(episode.problem, diagnosis[0]) is None
+        assert chains.first_error(chain, lines([t for t, _ in [*parts[:k], *rest]])) is None
+
+
+def test_tapo_takes_mixed_groups_alone_and_tells_group_and_rate(tapo: Made) -> None:
+    for row in tapo.rows:
+        episode, _ = tapo.of(row)
+        known = [o for a in episode.attempts if a.stage == "sample" and (o := episode.outcome(a.id)) != "unknown"]
+        rate = known.count("pass") / len(known)
+        assert 0.125 <= rate <= 0.875 and tags(row, "group") == [f"{episode.id}:sample"]
+        assert [float(x) for x in tags(row, "group_rate")] == [pytest.approx(rate, abs=1e-4)]
+        assert tags(row, "constructed") == ["micro_reflection"]
+    kept = {r.episode for r in tapo.rows}
+    assert tapo.codes("filter")["outside_band"] > 0 and len(kept) < 14
+
+
+def test_tapo_locates_by_a_sibling_of_the_group_and_says_who_saw_it(tapo: Made) -> None:
+    for row in tapo.rows:
+        episode, _ = tapo.of(row)
+        wrong, mended, said = row.lineage[1], episode.attempt(row.lineage[2]), episode.critique(row.lineage[3])
+        by = {c.source: (c.verdict, c.first_error) for c in episode.critiques if c.attempt == wrong}
+        assert by == {"comparison": ("error", mended.fork_step), "teacher": ("error", mended.fork_step)}
+        assert (mended.kind, mended.parent, mended.critique) == ("forked", wrong, said.id)
+        assert "right_step" in said.seen and "right_step" in mended.seen and "right_step" in row.seen

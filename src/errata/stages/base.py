@@ -177,6 +177,17 @@ def located(episode: Episode, attempt: Attempt, sources: Sequence[str]) -> Criti
     return None
 
 
+def sibling(episode: Episode, attempt: Attempt, step: str) -> Attempt | None:
+    """The accepted attempt of a step of the recipe that begins with most of this one's steps; None if there is none."""
+    words = [s.text.strip() for s in attempt.steps]
+
+    def shared(other: Attempt) -> int:
+        pairs = zip(words, (s.text.strip() for s in other.steps), strict=False)
+        return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(words), len(other.steps)))
+
+    return max((a for a in episode.attempts if a.stage == step and episode.accepts(a)), key=shared, default=None)
+
+
 class Proof(NamedTuple):
     """A step that is wrong for certain: its index, and what its witnesses had seen."""
 
@@ -250,6 +261,7 @@ __all__ = [
     "quarantined",
     "request_seed",
     "rng",
+    "sibling",
     "steps_of",
     "verdict_of",
 ]
