@@ -342,3 +342,68 @@ def test_tapo_locates_by_a_sibling_of_the_group_and_says_who_saw_it(tapo: Made) 
         assert by == {"comparison": ("error", mended.fork_step), "teacher": ("error", mended.fork_step)}
         assert (mended.kind, mended.parent, mended.critique) == ("forked", wrong, said.id)
         assert "right_step" in said.seen and "right_step" in mended.seen and "right_step" in row.seen
+
+
+# ---- Satori
+
+
+@pytest.fixture(scope="module")
+def satori(make: Callable[..., Made]) -> Made:
+    return make("satori_coat", 24)
+
+
+GO_ON, REFLECT, EXPLORE = "<|continue|>", "<|reflect|>", "<|explore|>"
+
+
+def acts(row: SftRow) -> list[tuple[str, str, bool]]:
+    """(action, what is said, whether it is trained) of each step."""
+    parts = spans(row)
+    assert all((s.role == "marker") == (i % 2 == 0) for i, (_, s) in enumerate(parts)), "each step has its token"
+    pairs = zip(parts[::2], parts[1::2], strict=True)
+    return [(token.strip(), said.strip(), s.train) for (token, _), (said, s) in pairs]
+
+
+def test_satori_steps_continue_reflect_and_explore_in_this_order(satori: Made) -> None:
+    kinds = Counter(r.transition for r in satori.rows)
+    assert kinds["wrong_to_right"] >= 6 and kinds["right_to_right"] >= 1
+    assert kinds["right_to_right"] / len(satori.rows) <= 0.3
+    for row in satori.rows:
+        episode, chain = satori.of(row)
+        said = acts(row)
+        names = [a for a, _, _ in said]
+        assert own_prompt(episode, row) and names.count(REFLECT) == 1
+        at = names.index(REFLECT)
+        before, after = said[:at], said[at + 1 :]
+        assert {a for a, _, _ in before} == {GO_ON}
+        if row.transition == "right_to_right":
+            assert said[at][1] == "Every step is right" and [a for a, _, _ in after] == [GO_ON]
+            kept = [*before, *after]
+        else:
+            assert [a for a, _, _ in after] == [EXPLORE] + [GO_ON] * (len(after) - 1)
+            found = chains.first_error(chain, [s for _, s, _ in before])
+            assert found is not None and found.step == at - 1 and said[at][1] == chains.critique(found)
+            kept = [*before[:-1], *after]
+        assert chains.first_error(chain, [s for _, s, _ in kept]) is None
+        assert leaked(episode.problem, said[at][1]) is None
+
+
+def test_satori_masks_the_wrong_step_alone_and_trains_every_token(satori: Made) -> None:
+    for row in satori.rows:
+        masked = [i for i, (_, s) in enumerate(spans(row)) if not s.train]
+        if row.transition == "right_to_right":
+            assert masked == []
+        else:
+            wrong = 2 * [a for a, _, _ in acts(row)].index(REFLECT) - 1
+            assert masked == [wrong]
+
+
+def test_satori_explores_what_the_students_own_revision_found(satori: Made) -> None:
+    for row in satori.rows:
+        if row.transition == "wrong_to_right":
+            episode, _ = satori.of(row)
+            wrong, revision, said = (
+                episode.attempt(row.lineage[1]), episode.attempt(row.lineage[2]), episode.critique(row.lineage[3]),
+            )  # fmt: skip
+            assert (wrong.kind, revision.kind, revision.parent) == ("sampled", "revised", wrong.id)
+            assert revision.critique == said.id and said.source == "teacher"
+            assert (episode.outcome(wrong.id), episode.outcome(revision.id)) == ("fail", "pass")
