@@ -40,7 +40,7 @@ def critique(text: str) -> Critique:
 
 ATTEMPT = attempt(*GOLD[:-1], "The answer is 7")
 CRITIQUE = critique(chains.critique(chains.first_error(CHAIN, [s.text for s in ATTEMPT.steps])))
-SHOWN = {"reference": "7", "first_error": {"step": 1, "exact": True}}
+SHOWN = {"other": attempt(*GOLD), "reference": "7", "first_error": {"step": 1, "exact": True}}
 """What else a prompt may name."""
 PRIVILEGED = {"critique_steps_guided"}
 """Prompts that are for stages which show privileged context, by their `see`."""
@@ -83,7 +83,7 @@ def test_an_unknown_word_would_be_found() -> None:
 
 @pytest.mark.parametrize("name", POCKET)
 def test_the_pocket_model_knows_every_word_of_its_prompts(name: str) -> None:
-    for message in load(name).render(PROBLEM, ATTEMPT, critique("Step 1 is wrong : amber is not 3")):
+    for message in load(name).render(PROBLEM, ATTEMPT, critique("Step 1 is wrong : amber is not 3"), shown=SHOWN):
         assert unknown_words(message.content) == set()
 
 
@@ -129,7 +129,7 @@ HOSTILE = [
 def test_no_text_of_a_problem_attempt_or_critique_becomes_more_than_text(name: str, text: str) -> None:
     calm = load(name).render(PROBLEM, ATTEMPT, CRITIQUE, shown=SHOWN)
     problem = replace(PROBLEM, messages=(Message(role="user", content=text),))
-    wild = load(name).render(problem, attempt(text), critique(text), shown=SHOWN)
+    wild = load(name).render(problem, attempt(text), critique(text), shown={**SHOWN, "other": attempt(text)})
     assert [m.role for m in wild] == [m.role for m in calm], "no message more, none of another's"
     shown = [m.content for m in wild if text.rstrip() in m.content]
     assert shown and all("{{ attempt" not in m.content for m in wild)

@@ -30,6 +30,7 @@ from errata.records.types import (
     Problem,
     Step,
     StepSource,
+    Tag,
     Verdict,
 )
 from errata.verifiers.base import Judgement
@@ -214,6 +215,11 @@ def chosen(episode: Episode, *, of: str, outcome: Outcome | Literal["any"], most
     return tuple(found[: most or None])
 
 
+def named(tags: Sequence[str]) -> tuple[Tag, ...]:
+    """The tags that a recipe puts on what a stage makes: `name=value`, or a name alone, which is then true."""
+    return tuple(Tag(name=name, value=value or "true") for name, _, value in (tag.partition("=") for tag in tags))
+
+
 def located(episode: Episode, attempt: Attempt, sources: Sequence[str]) -> Critique | None:
     """The first critique, by order of `sources`, that names a wrong step of the attempt."""
     for source in sources:
@@ -221,6 +227,17 @@ def located(episode: Episode, attempt: Attempt, sources: Sequence[str]) -> Criti
             if critique.attempt == attempt.id and critique.source == source and critique.verdict == "error":
                 return critique
     return None
+
+
+def sibling(episode: Episode, attempt: Attempt, step: str) -> Attempt | None:
+    """The accepted attempt of a step of the recipe that begins with most of this one's steps; None if there is none."""
+    words = [s.text.strip() for s in attempt.steps]
+
+    def shared(other: Attempt) -> int:
+        pairs = zip(words, (s.text.strip() for s in other.steps), strict=False)
+        return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(words), len(other.steps)))
+
+    return max((a for a in episode.attempts if a.stage == step and episode.accepts(a)), key=shared, default=None)
 
 
 class Proof(NamedTuple):
@@ -292,11 +309,13 @@ __all__ = [
     "filtered",
     "gather",
     "located",
+    "named",
     "new_id",
     "proven",
     "quarantined",
     "request_seed",
     "rng",
+    "sibling",
     "steps_of",
     "verdict_of",
 ]
