@@ -168,3 +168,40 @@ def test_samples_and_splices_of_other_steps_are_not_looked_at() -> None:
     assert len(run(filter_, elsewhere, of="other").verdicts) == 1
     begun = start().add(Additions(verdicts=(verdict(RIGHT, "fail", "x", "label"),)))
     assert codes(run(filter_, begun, samples="other", need=("pair",)).drops) == ["nothing_to_teach"]
+
+
+# ---- rules for other attempts than splices
+
+
+def test_a_locator_that_says_nothing_may_abstain() -> None:
+    silent = (said("gold", None, "unknown"), said("teacher", 0))
+    assert judged(run(filter_, start(SPLICE, critiques=silent), agree=("gold", "teacher"))) == (
+        "fail",
+        ["locators_agree"],
+    )
+    found = run(filter_, start(SPLICE, critiques=silent), agree=("gold", "teacher"), abstain=True)
+    assert judged(found) == ("pass", [])
+    for critiques in ((said("gold", None, "no_error"), said("teacher", 0)), (said("teacher", 0),), silent[:1], ()):
+        found = run(filter_, start(SPLICE, critiques=critiques), agree=("gold", "teacher"), abstain=True)
+        assert judged(found) == ("fail", ["locators_agree"]), "a clear, a silence without a word and nobody at all"
+
+
+def test_other_verifiers_may_have_to_pass_too() -> None:
+    form = Additions(verdicts=(verdict(SPLICE, "pass", "form", "thought_template"),))
+    assert judged(run(filter_, start(SPLICE).add(form), also=("thought_template",))) == ("pass", [])
+    assert judged(run(filter_, start(SPLICE), also=("thought_template",))) == ("fail", ["thought_template_passes"])
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "fine"), [((), False), (("no_error",), True), (("no_error", "error"), False), (("unknown",), False)]
+)
+def test_a_judge_of_the_recipes_may_stand_in_for_the_verifier(verdicts: tuple[Any, ...], fine: bool) -> None:
+    critiques = tuple(replace(critique(SPLICE, None, stage="self", index=i), verdict=v) for i, v in enumerate(verdicts))
+    found = run(filter_, start(SPLICE, outcome="fail", critiques=critiques), outcome="any", judge="self", need=())
+    assert judged(found) == (("pass", []) if fine else ("fail", ["judged_right"]))
+
+
+def test_words_that_betray_that_the_answer_was_known() -> None:
+    told = replace(SPLICE, steps=(*SPLICE.steps[:2], Step(text="As\n Given, the answer is 2", role="answer")))
+    assert judged(run(filter_, start(told), betrays=("the key says", "as given"))) == ("fail", ["betrays_nothing"])
+    assert judged(run(filter_, start(SPLICE), betrays=("as given",))) == ("pass", [])

@@ -1,5 +1,9 @@
-"""Ask the student for several attempts at the problem."""
+"""Ask the student, or a teacher in its place, for several attempts at the problem."""
 
+import random
+from typing import Literal
+
+from errata.records.ids import seed
 from errata.records.segment import Rule
 from errata.records.types import Additions, Episode
 from errata.registry import Count, PromptName, Role, stage
@@ -15,13 +19,22 @@ async def sample(
     n: Count = 4,
     prompt: PromptName = "solve",
     steps: Rule = "lines",
+    source: Literal["student", "teacher"] = "student",
+    share: tuple[float, float] = (0.0, 1.0),
 ) -> Additions:
-    """Sample n attempts at the problem from the engine that plays `role`."""
+    """Sample n attempts at the problem from the engine that plays `role`; a teacher's are of the kind `expert`.
+
+    Every problem has a place from 0 to 1, drawn once a run: those outside `share` are passed over, so that two steps
+    with shares that do not meet work on different problems.
+    """
+    if not share[0] <= random.Random(seed(run=ctx.run_seed, problem=episode.id, share="sample")).random() < share[1]:
+        return Additions()
     template = ctx.prompt(prompt)
     tasks = {
         new_id(episode, ctx, "", k): ask_attempt(
             episode, ctx, template.render(episode.problem, index=k),
-            kind="sampled", role=role, branch="", k=k, steps=steps, template=template.label,
+            kind="expert" if source == "teacher" else "sampled", role=role, branch="",
+            k=k, steps=steps, source=source, template=template.label,
         )
         for k in range(n)
     }  # fmt: skip
