@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from errata import chains
+from errata import chains, prompts
 from errata.records.rows import DpoRow, SftRow
 from errata.records.types import Attempt, Critique, Episode, Message
 from errata.store.reader import Dataset
@@ -53,7 +53,7 @@ def critique_of(episode: Episode, attempt: Attempt) -> Critique:
 
 @pytest.fixture(scope="module")
 def supercorrect(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return made_by("supercorrect", tmp_path_factory.mktemp("out"), 24, "engines.teacher.with.skill=0.8")
+    return made_by("supercorrect", tmp_path_factory.mktemp("out"), 20, "engines.teacher.with.skill=0.8")
 
 
 def test_supercorrect_templates_are_right_and_of_the_form(supercorrect: Made) -> None:
@@ -106,3 +106,58 @@ def test_supercorrect_drops_say_what_was_wrong(supercorrect: Made) -> None:
     pairs = {r.lineage[0] for r in supercorrect[0].rows("dpo") if isinstance(r, DpoRow)}
     refused = {d.target for d in supercorrect[0].rows("drops") if d.stage == "filter"}  # type: ignore[union-attr]
     assert refused and not refused & pairs
+
+
+# ---- ReGenesis
+
+
+@pytest.fixture(scope="module")
+def regenesis(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return made_by("regenesis", tmp_path_factory.mktemp("out"), 24)
+
+
+KINDS = ("modules", "adapted", "structure")
+
+
+def test_regenesis_goes_from_modules_to_a_structure_without_solving(regenesis: Made) -> None:
+    listed = prompts.load("regenesis_select").render(next(iter(regenesis[1].values())).problem)[0].content
+    for episode in regenesis[1].values():
+        firsts = [n for n in episode.notes if n.stage in ("select", "adapt", "structure")]
+        assert sorted((n.kind, n.index) for n in firsts) == sorted((k, i) for k in KINDS for i in range(2))
+        for note in episode.notes:
+            assert note.call is not None and note.call.template.startswith("regenesis_")
+            assert not leaked(episode.problem, note.text) and not re.search(r"so \w+ is \d", note.text), "not solved"
+            assert ("reference" in note.seen) == note.stage.endswith("_again")
+            if note.kind == "modules":
+                assert 2 <= len(note.text.split("\n")) <= 4 and all(m in listed for m in note.text.split("\n"))
+            if note.kind == "adapted":
+                assert len(re.findall(r"[^.]+\.", note.text)) <= 2
+
+
+def test_regenesis_rows_are_the_path_alone_and_tell_their_pass(regenesis: Made) -> None:
+    passes = set()
+    for row in rows(regenesis, "sft"):
+        episode = regenesis[1][row.episode]
+        assert row.messages[:-1] == episode.problem.messages and right(episode, row.messages[-1].content)
+        assert all(s.train for s in row.spans)
+        path = episode.attempt(row.lineage[0])
+        assert path.kind == "hinted" and path.call is not None
+        assert (path.call.temperature, path.call.top_p) == (1.2, 0.9)
+        note = next(n for n in episode.notes if n.stage == path.stage.replace("solve", "structure"))
+        assert note.text not in row.messages[-1].content
+        (tag,) = row.tags
+        assert (tag.name, tag.value) == ("truth_shown", "yes" if path.stage == "solve_again" else "no")
+        assert ("reference" in row.seen) == (tag.value == "yes")
+        passes.add(tag.value)
+    assert passes == {"yes", "no"}
+
+
+def test_regenesis_tries_again_exactly_where_nothing_was_kept(regenesis: Made) -> None:
+    again = [e for e in regenesis[1].values() if attempts(e, "solve_again")]
+    assert again
+    for episode in regenesis[1].values():
+        solved = any(right(episode, a.text) for a in attempts(episode, "solve"))
+        assert bool(attempts(episode, "solve_again")) != solved
+    lost = [a for e in regenesis[1].values() for a in attempts(e, "solve") if not right(e, a.text)]
+    dropped = {d.target for d in regenesis[0].rows("drops") if d.stage == "filter_solve"}  # type: ignore[union-attr]
+    assert {a.id for a in lost} == dropped

@@ -1,10 +1,10 @@
 """Ask a teacher what is wrong with failed attempts."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from errata.records.types import Additions, Attempt, Critique, Episode, Outcome
 from errata.registry import Count, Most, PromptName, Role, StepName, stage
-from errata.stages.base import Context, chosen, gather, new_id, quarantined, request_seed
+from errata.stages.base import Context, chosen, gather, new_id, privileged, quarantined, request_seed
 
 
 @stage(version=1)
@@ -50,12 +50,6 @@ async def critique(
         if c.verdict == "unknown"
     )
     return Additions(critiques=tuple(critiques), drops=(*drops, *unread))
-
-
-def privileged(episode: Episode, see: tuple[str, ...]) -> dict[str, Any]:
-    """The privileged values that a prompt may use, by name."""
-    values = {"reference": episode.problem.answer or "", "gold_steps": list(episode.problem.solution)}
-    return {name: values[name] for name in see}
 
 
 def _exists(step: int | None, attempt: Attempt) -> bool:

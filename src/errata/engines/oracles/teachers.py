@@ -35,3 +35,27 @@ def _slipped(asked: Asked) -> list[str]:
     """The gold solution with one slip in its arithmetic, carried through to the answer."""
     made = chains.slip(asked.rng, asked.chain, "arithmetic")
     return made if made is not None else chains.solve(asked.chain)
+
+
+@task("select the reasoning modules")
+def modules(asked: Asked) -> str:
+    """Some of the modules that are listed, drawn from the request's seed."""
+    listed = [line for line in asked.text.split("\n") if line.startswith("- ")]
+    picked = asked.rng.sample(listed, min(len(listed), asked.rng.randint(2, 4)))
+    return "\n".join(line for line in listed if line in picked)
+
+
+@task("adapt the modules to the task")
+def adapted(asked: Asked) -> str:
+    """What the question rests on, and what it does not; no value is named."""
+    names = [rule.name for rule in chains.needed(asked.chain)]
+    idle = [rule.name for rule in asked.chain.rules if rule.op and rule.name not in names]
+    first = f"{names[-1]} rests on {len(names) - 1} other computed values, and each of them on given or computed ones."
+    return f"{first} Nothing rests on {' or '.join(idle)}." if idle else first
+
+
+@task("write the reasoning structure")
+def structure(asked: Asked) -> str:
+    """The definitions to compute, in an order in which each can be; badly answered, in the problem's own order."""
+    rules = chains.needed(asked.chain)
+    return "\n".join(str(rule) for rule in (rules if asked.well else sorted(rules, key=asked.chain.rules.index)))
