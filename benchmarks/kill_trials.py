@@ -2,12 +2,13 @@
 
     python benchmarks/kill_trials.py                        # 100 trials, 60 local and 40 on Ray: about 15 minutes
     python benchmarks/kill_trials.py --trials 20 --runner local
-    python benchmarks/kill_trials.py --trials 40 --runner ray --seed 7
+    python benchmarks/kill_trials.py --trials 10 --runner ray --target raylet --target head --seed 7
 
 A trial starts a run against a simulated engine, kills one of its processes (or the engine's server) after a number of
 requests drawn uniformly, or before the first or after the last, and repeats the command until it ends well. The dataset
 must be that of an undisturbed run, bit for bit, and it, its journal and every call in it must pass the auditors, who
-read only the files. Workers, engines and drivers are killed on one Ray, nodes and heads on Rays of their own.
+read only the files. Workers, engines and drivers are killed on one Ray, nodes and heads on Rays of their own, in runs
+long enough for Ray to notice.
 """
 
 import argparse
@@ -40,6 +41,8 @@ NAMES = {
 }  # fmt: skip
 """What the command line of a target's process holds."""
 SETTINGS = {"source.with.count": 60, "concurrency": 8, "part_size": 8}
+SLOW_MS = "80"
+"""Milliseconds a token of the engine of runs that lose a node or the head: they last a minute and a half."""
 PATIENCE = 180.0
 """Seconds after which a run that does not end has hung."""
 
@@ -57,6 +60,8 @@ class Trial(NamedTuple):
     """Replies that the journal holds twice."""
     faults: list[str]
     """Of dataset, journal and calls; another dataset than the undisturbed run's is one."""
+    after: float = 0.0
+    """Seconds that the run lasted after the kill."""
 
 
 class Trials:
@@ -128,10 +133,12 @@ class Trials:
             for _ in range(2 if target == "driver twice" else 1):
                 with self.running(out) as process:
                     self._kill(process, target, draw)
+                    killed = time.monotonic()
                     try:
                         code = process.wait(PATIENCE)
                     except subprocess.TimeoutExpired:
                         hung, code = True, 1
+                    after = time.monotonic() - killed
                 runs += code != 0
             while code and runs < 6:
                 with self.running(out) as process, suppress(subprocess.TimeoutExpired):
@@ -143,7 +150,7 @@ class Trials:
             audit = audit_journal(Path(out) / "journal")
             faults = [*check_dataset(version), *audit.faults, *check_calls(version, audit)]
             faults += [] if content(out) == expected else ["another dataset"]
-            return Trial(target, runs, hung, stats(self.urls[0])["repeated"], audit.repeated, faults)
+            return Trial(target, runs, hung, stats(self.urls[0])["repeated"], audit.repeated, faults, after)
 
     def _kill(self, process: subprocess.Popen[bytes], target: str, draw: random.Random) -> None:
         """Wait for the moment, and kill; nothing if the run has ended before."""
@@ -226,11 +233,14 @@ def one_ray(runner: str) -> Iterator[str]:
         ray.shutdown()
 
 
-def series(runner: str, count: int, seed: int) -> list[Trial]:
+def series(runner: str, count: int, seed: int, targets: tuple[str, ...]) -> list[Trial]:
     """`count` trials, the targets in turn."""
-    options = ("--replicas", "2", "--lengths", "text", "--step-ms", "1", "--prefill-rate", "0")
-    with simulator(*options) as urls, one_ray(runner) as address, tempfile.TemporaryDirectory() as folder:
-        shared, alone = Trials(runner, urls, address=address), Trials(runner, urls)
+    options = ("--replicas", "2", "--lengths", "text", "--prefill-rate", "0", "--step-ms")
+    with (
+        simulator(*options, "1") as urls, simulator(*options, SLOW_MS) as slow,
+        one_ray(runner) as address, tempfile.TemporaryDirectory() as folder,
+    ):  # fmt: skip
+        shared, alone = Trials(runner, urls, address=address), Trials(runner, slow)
         seconds = shared.whole(f"{folder}/whole")
         expected, alone.requests = content(f"{folder}/whole"), shared.requests
         if runner != "local":
@@ -240,13 +250,14 @@ def series(runner: str, count: int, seed: int) -> list[Trial]:
         print(f"{runner}: an undisturbed run takes {seconds:.1f} s, {shared.requests} requests", flush=True)
         done = []
         for number in range(count):
-            target = TARGETS[runner][number % len(TARGETS[runner])]
+            target = targets[number % len(targets)]
             trials = alone if target in ("raylet", "head") else shared
             done.append(trials.trial(target, random.Random(f"{seed} {runner} {number}"), expected))
             t = done[-1]
             told = "; ".join(t.faults) or "the same dataset"
             hung = ", one hung" if t.hung else ""
-            print(f"{number + 1}. {target}: {t.runs} runs{hung}, {t.repeated} asked twice, {told}", flush=True)
+            said = f"{t.runs} runs{hung}, the first for {t.after:.1f} s after it, {t.repeated} asked twice, {told}"
+            print(f"{number + 1}. {target}: {said}", flush=True)
     return done
 
 
@@ -255,11 +266,15 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--runner", choices=("local", "ray", "both"), default="both")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--target", action="append", default=[], choices=sorted({t for x in TARGETS.values() for t in x})
+    )
     args = parser.parse_args()
     shares = {"local": 0.6, "ray": 0.4} if args.runner == "both" else {args.runner: 1.0}
     failed = 0
     for runner, share in shares.items():
-        done = series(runner, round(share * args.trials), args.seed)
+        targets = tuple(t for t in TARGETS[runner] if not args.target or t in args.target)
+        done = series(runner, round(share * args.trials), args.seed, targets)
         failed += sum(bool(t.faults) for t in done)
         print(table(done), flush=True)
     print(f"{args.trials} trials, {failed} failed")

@@ -139,6 +139,8 @@ def main() -> int:
         episodes, drops = parts(prepared, Path(scratch) / "parts")
         (Path(scratch) / "journal").mkdir()
         journals(prepared.journal, Path(scratch) / "journal")
+        with timed("finishing a version from its parts, for each problem", args.problems):
+            job.carry_out(prepared, lambda *_: None)
     driver(episodes, drops)
     return 0
 

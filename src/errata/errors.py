@@ -48,6 +48,13 @@ class ReplayMiss(EngineDown):
     """A request that the journal does not answer, in a run that may ask no engine."""
 
 
+class GateError(ErrataError):
+    """Figures that a recipe's gates do not allow. No version is made; the finished work is kept."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("; ".join(faults))
+
+
 class StoreError(ErrataError):
     """Files that cannot be written, or whose content is not what was written."""
 

@@ -193,7 +193,7 @@ def test_a_role_that_is_not_asked_need_not_exist(tmp_path: Path) -> None:
     def change(data: dict[str, Any]) -> None:
         data["stages"].insert(2, {"use": "locate", "with": {"method": "gold", "role": "nobody", "prompt": "none"}})
 
-    assert len(made(tmp_path, change=change).stages) == 8
+    assert len(made(tmp_path, change=change).stages) == 9
     assert "no engine plays 'nobody'" in faults(tmp_path, "stages.locate.with.method=forks", change=change)[0]
 
 

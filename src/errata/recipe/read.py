@@ -17,7 +17,7 @@ from msgspec import structs
 from errata import prompts, registry
 from errata.errors import ErrataError, RecipeError
 from errata.recipe.graph import ancestors, order
-from errata.recipe.spec import EngineSpec, ExportSpec, Price, Recipe, SamplingSpec, StepSpec, Use
+from errata.recipe.spec import EngineSpec, ExportSpec, Gate, Price, Recipe, SamplingSpec, StepSpec, Use
 from errata.records.schema import record_schema
 from errata.registry import Component, Kind
 
@@ -190,7 +190,7 @@ def _use(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _build(data: dict[str, Any]) -> Recipe:
     """The typed recipe; its structure is known to be right."""
-    plain = {k: v for k, v in data.items() if k not in ("source", "engines", "stages", "corpus", "exports")}
+    plain = {k: v for k, v in data.items() if k not in ("source", "engines", "stages", "corpus", "exports", "gates")}
     plain["version"] = str(plain["version"])
     engines = {}
     for role, e in (data.get("engines") or {}).items():
@@ -214,6 +214,7 @@ def _build(data: dict[str, Any]) -> Recipe:
     return Recipe(
         **plain, source=Use(**_use(data["source"])), engines=engines, stages=steps,
         corpus=tuple(Use(**_use(c)) for c in data.get("corpus") or ()), exports=exports,
+        gates=tuple(Gate(**g) for g in data.get("gates") or ()),
     )  # fmt: skip
 
 
@@ -237,6 +238,7 @@ def _names(recipe: Recipe) -> list[str]:
     reserved = {"source", "episodes", "drops"} & {*steps, *exports}
     faults += [f"the name {n!r} is errata's own; take another" for n in sorted(reserved)]
     faults += [f"exports: {n!r} is also a step's name; the funnel has one line a name" for n in exports if n in steps]
+    faults += [f"gates: {g.metric} has neither min nor max" for g in recipe.gates if g.min is None and g.max is None]
     return faults + order(recipe)[1]
 
 

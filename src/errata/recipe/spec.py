@@ -70,6 +70,15 @@ class ExportSpec(Use, frozen=True, kw_only=True):
     name: str = ""
 
 
+class Gate(Struct, frozen=True, kw_only=True):
+    """Bounds of a figure of `metrics.json`, without which no version is made."""
+
+    metric: str
+    """Dotted path, e.g. `revisions.revise.mended`."""
+    min: float | None = None
+    max: float | None = None
+
+
 class Recipe(Struct, frozen=True, kw_only=True):
     """One pipeline."""
 
@@ -90,6 +99,7 @@ class Recipe(Struct, frozen=True, kw_only=True):
     stages: tuple[StepSpec, ...] = ()
     corpus: tuple[Use, ...] = ()
     exports: tuple[ExportSpec, ...]
+    gates: tuple[Gate, ...] = ()
     concurrency: Count = 2048
     """Episodes in flight, on each worker; changes no row. Many, so that all first samples come before what follows from
     them: the end of a run is then short requests' last ones, not whole chains."""
@@ -97,5 +107,5 @@ class Recipe(Struct, frozen=True, kw_only=True):
     """Problems in a part, the unit of commit; changes no row."""
 
 
-NOT_IN_VERSION = ("concurrency", "part_size")
+NOT_IN_VERSION = ("gates", "concurrency", "part_size")
 """Fields that change how a run goes and none of its rows."""

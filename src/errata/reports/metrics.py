@@ -6,11 +6,13 @@ from itertools import combinations
 from typing import Any
 
 from errata.records.types import Episode
+from errata.reports.exported import exported
+from errata.reports.quality import measure_quality, quality
 
 
 def measure(episode: Episode) -> Counter[str]:
     """What one episode adds to the counts; keys are tab-separated coordinates."""
-    return _agreements(episode) + _locations(episode) + _attempts(episode)
+    return _agreements(episode) + _locations(episode) + _attempts(episode) + measure_quality(episode)
 
 
 def _agreements(episode: Episode) -> Counter[str]:
@@ -65,7 +67,7 @@ def summarise(counts: Mapping[str, int], rows: Mapping[str, Mapping[str, int]]) 
             agreement.setdefault((verifier, label), Counter())[_cell(ours, theirs)] += n
         elif kind == "location":
             location.setdefault((at[0], at[1]), Counter())[at[2]] += n
-        else:
+        elif kind in nested:
             name = "_to_".join({"pass": "right", "fail": "wrong"}.get(x, x) for x in at[1:])
             nested[kind].setdefault(at[0], Counter())[name] += n
     cells = ("both_pass", "both_fail", "only_verifier_passes", "only_label_passes", "unknown")
@@ -83,6 +85,8 @@ def summarise(counts: Mapping[str, int], rows: Mapping[str, Mapping[str, int]]) 
         "first_error_tenths": {
             stage: [found[str(i)] for i in range(10)] for stage, found in sorted(nested["first_error"].items())
         },
+        **quality(counts),
+        "exported": exported(counts),
         "drops": _plain(nested["drops"]),
         "rows": {config: dict(sorted(found.items())) for config, found in sorted(rows.items())},
     }

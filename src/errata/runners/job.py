@@ -1,6 +1,7 @@
 """A run from recipe to dataset version: what to do, what is done already, the rest, the corpus, the version."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from errata.recipe import read, version
 from errata.recipe.spec import Recipe, Use
 from errata.records.types import Drop, Episode
 from errata.reports.card import card
+from errata.reports.gates import check_gates
 from errata.reports.metrics import summarise
 from errata.runners.account import Account, Watch
 from errata.runners.episode import leaves, ours
@@ -32,7 +34,7 @@ from errata.runners.progress import Progress
 from errata.runners.world import World
 from errata.store import dataset
 from errata.store.lock import exclusive
-from errata.store.manifest import check_name, point_latest
+from errata.store.manifest import METRICS, check_name, point_latest
 from errata.store.parts import Parts
 
 DETERMINISM = "R0: replayed from its journal, bit for bit; R2: resampled, the same statistics"
@@ -100,6 +102,7 @@ def carry_out(job: Job, watch: Watch, world: World | None = None) -> dataset.Fin
     folder = options.out / job.recipe.name
     found = dataset.published(options.out, job.recipe.name, job.version)
     if found and not job.work.exists():
+        check_gates(job.recipe.gates, json.loads((found.path / METRICS).read_bytes()))
         return found
     world.files.settle(folder)
     with exclusive(folder / f".making-{job.version}", str(folder / job.version)):
@@ -186,6 +189,7 @@ def _finish(
     funnel = add_funnels(counts)
     dropped, drops, entries = operate(job.plan, parts, indices)
     metrics = summarise(add_metrics(counts), kept(job.plan, parts, indices, dropped))
+    check_gates(job.recipe.gates, metrics)
     return dataset.finish(
         parts,
         indices,

@@ -9,6 +9,7 @@ from errata.errors import ErrataError
 from errata.exports.base import ExportContext
 from errata.records.ids import digest
 from errata.records.types import Drop, Episode
+from errata.reports.exported import measure_rows
 from errata.reports.metrics import measure
 from errata.runners.episode import Ended, lost
 from errata.runners.plan import Plan
@@ -76,6 +77,8 @@ def finish_part(plan: Plan, items: Sequence[Episode | Drop], ended: Sequence[End
         metrics[f"drops\t{d.stage}\t{d.code}"] += 1
     episodes = [e.episode for e in ended if e.episode is not None]
     rows = {name: _export(plan, name, episodes, funnel, drops) for name in plan.exports}
+    for name, made in rows.items():
+        metrics.update(measure_rows(name, made))
     # Over every episode, so that a filter flatters no figure.
     for e in ended:
         metrics.update(measure(e.whole))

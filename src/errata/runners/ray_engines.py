@@ -30,8 +30,8 @@ HOPELESS = 12
 _CALLS = 65_536
 """Requests that a replica's actor takes at once: whatever workers send."""
 AT_ONCE = 512
-"""Requests that a worker sends a replica at once, at least, which is more than a usual batch. The others wait in the
-worker, the most urgent first, and can still go elsewhere; a call that waits in the actor takes 90 kB there."""
+"""Requests that a worker sends a replica at once where the engine does not say how many it takes. The others wait in
+the worker, the most urgent first, and can still go elsewhere; a call that waits in the actor takes 90 kB there."""
 _TOGETHER = 2.0
 """Seconds that the first replica to come up waits for the others, so that it is not sent everything."""
 _LOST = 30
@@ -128,7 +128,7 @@ class RemoteEngine:
         """`actors` are the replicas' handles, none for a replay."""
         self._identity, self._seen = local.identity, local.seen
         self._replicas = list(actors)
-        most = max(AT_ONCE, getattr(local, "at_once", 0) * 5 // 4)
+        most = getattr(local, "at_once", 0) * 5 // 4 or AT_ONCE
         self._gates = [Admission(most=most, start=most) for _ in actors]
         self._router = Router(max(1, len(actors)))
         for replica in range(len(actors)):

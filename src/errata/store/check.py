@@ -8,6 +8,7 @@ episode that came in. An empty list means that all of it holds.
 import itertools
 from collections import Counter
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import pyarrow as pa
 
@@ -22,10 +23,13 @@ from errata.store.files import read_sealed
 from errata.store.hashing import Total, content_hash, digests, file_sha256, schema_hash
 from errata.store.order import row_key, row_split
 from errata.store.reader import Dataset, open_dataset, parquet, read_records, split_of
+from errata.store.row_audit import Allowed, row_faults
 
 Drops = Counter[tuple[str, str, str]]
 """Dropped episodes by stage, kind and code."""
 _HASHED_AT_ONCE = 256
+_HELD = 4_096
+"""Episodes in memory at once, about."""
 _TOLD = 20
 """Faults of one kind in one file that are told one by one; the rest are counted."""
 
@@ -47,7 +51,28 @@ def check_dataset(path: str | Location) -> list[str]:
         types = {config: dataset.record_type(config) for config in totals}
         if content_hash(totals, types) != dataset.manifest.content_hash:
             faults.append(f"{manifests.MANIFEST}: content_hash is not that of the rows")
+        faults += check_rows(dataset)
     return faults
+
+
+def check_rows(dataset: Dataset) -> list[str]:
+    """Faults of exported rows against their episodes, which are held a share at a time; the files can be read."""
+    allowed = Allowed.of(dataset.manifest.recipe)
+    configs = [c for c in dataset.manifest.configs if c not in ("episodes", "drops")]
+    told = {config: _Faults(config) for config in configs}
+    lost = {config: sum(dataset.manifest.configs[config].values()) for config in configs}
+    shares = -(-sum(dataset.manifest.configs["episodes"].values()) // _HELD) or 1
+    for share in range(shares):
+        episodes = {e.id: e for e in dataset.rows("episodes") if crc32(e.id.encode()) % shares == share}
+        for config in configs:
+            for row in dataset.rows(config):
+                if row.episode in episodes:
+                    lost[config] -= 1
+                    for fault in row_faults(row, config, episodes[row.episode], allowed):
+                        told[config].add(f"the row {row.id!r}: {fault}")
+    for config, count in lost.items():
+        told[config].add(f"{count} rows are of no episode of the dataset" if count else None)
+    return [line for faults in told.values() for line in faults.lines()]
 
 
 def check_spans(row: SftRow) -> str | None:

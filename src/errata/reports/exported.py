@@ -1,0 +1,69 @@
+"""What the rows of a config are like: trained text by role, length gaps of preferences, balance of labels. Sums."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from errata.records.rows import CriticRow, DpoRow, KtoRow, OfflineRow, PrmRow, Row, SftRow
+from errata.reports.quality import share
+
+
+def measure_rows(config: str, rows: Sequence[Row]) -> Counter[str]:
+    """What rows add; keys are tab-separated coordinates."""
+    found: Counter[str] = Counter()
+    for row in rows:
+        at = f"rows\t{config}"
+        if isinstance(row, SftRow | OfflineRow):
+            for s in row.spans:
+                found[f"{at}\ttrained\t{s.role}\t{'yes' if s.train and s.weight > 0 else 'no'}"] += s.end - s.start
+        if isinstance(row, DpoRow):
+            a, b = (sum(len(m.content) for m in side) for side in (row.chosen, row.rejected))
+            found[f"{at}\tpreference\tpairs"] += 1
+            found[f"{at}\tpreference\tchosen"] += a
+            found[f"{at}\tpreference\trejected"] += b
+            found[f"{at}\tpreference\tchosen_longer"] += a > b
+        if isinstance(row, KtoRow):
+            found[f"{at}\tlabels\t{'desirable' if row.label else 'undesirable'}"] += 1
+        if isinstance(row, CriticRow):
+            found[f"{at}\tlabels\t{row.verdict}"] += 1
+        if isinstance(row, PrmRow):
+            for label in row.labels:
+                found[f"{at}\tlabels\t{'unknown' if label is None else 'right' if label else 'wrong'}"] += 1
+        for tag in row.tags:
+            found[f"{at}\ttags\t{tag.name}={tag.value}"] += 1
+    return found
+
+
+def exported(counts: Mapping[str, int]) -> dict[str, Any]:
+    """The section `exported` of `metrics.json`, by config, before corpus operations drop any row."""
+    nested: dict[str, dict[str, Counter[str]]] = {}
+    for key, n in counts.items():
+        kind, *at = key.split("\t")
+        if kind == "rows":
+            nested.setdefault(at[0], {}).setdefault(at[1], Counter())["\t".join(at[2:])] += n
+    return {config: _config(kinds) for config, kinds in sorted(nested.items())}
+
+
+def _config(kinds: Mapping[str, Counter[str]]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    if trained := kinds.get("trained"):
+        roles = sorted({key.partition("\t")[0] for key in trained})
+        total = sum(n for key, n in trained.items() if key.endswith("\tyes"))
+        made["characters_by_role"] = {
+            role: {
+                "trained": trained[f"{role}\tyes"],
+                "masked": trained[f"{role}\tno"],
+                "share_of_trained": share(trained[f"{role}\tyes"], total),
+            }
+            for role in roles
+        }
+    if gap := kinds.get("preference"):
+        made["preference"] = {
+            "pairs": gap["pairs"],
+            "mean_length_gap": round((gap["chosen"] - gap["rejected"]) / gap["pairs"], 6),
+            "chosen_longer": share(gap["chosen_longer"], gap["pairs"]),
+        }
+    for name in ("labels", "tags"):
+        if found := kinds.get(name):
+            made[name] = dict(sorted(found.items()))
+    return made
