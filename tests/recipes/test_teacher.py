@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from errata import chains, prompts
-from errata.records.rows import DpoRow, SftRow
+from errata.records.rows import ContrastRow, DpoRow, SftRow
 from errata.records.types import Attempt, Critique, Episode, Message
 from errata.store.reader import Dataset
 from errata.verifiers.leak import leaked
@@ -161,3 +161,168 @@ def test_regenesis_tries_again_exactly_where_nothing_was_kept(regenesis: Made) -
     lost = [a for e in regenesis[1].values() for a in attempts(e, "solve") if not right(e, a.text)]
     dropped = {d.target for d in regenesis[0].rows("drops") if d.stage == "filter_solve"}  # type: ignore[union-attr]
     assert {a.id for a in lost} == dropped
+
+
+# ---- ExPO
+
+
+@pytest.fixture(scope="module")
+def expo(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    half = ("engines.student.use=oracle", "engines.student.with.skill=0.15", "stages.sample.with.n=4")
+    return made_by("expo", tmp_path_factory.mktemp("out"), 24, *half)
+
+
+def test_expo_asks_where_the_student_never_passes_and_nowhere_else(expo: Made) -> None:
+    asked = 0
+    for episode in expo[1].values():
+        passes = [right(episode, a.text) for a in attempts(episode, "sample")]
+        explained = attempts(episode, "explain")
+        assert len(passes) == 4 and len(explained) == (0 if any(passes) else 8)
+        assert all(a.kind == "hinted" and "reference" in a.seen for a in explained)
+        asked += bool(explained)
+    assert 0 < asked < len(expo[1])
+
+
+def test_expo_strips_the_hint_and_sets_explanations_against_own_wrong_samples(expo: Made) -> None:
+    pairs = dpo(expo[0])
+    assert len(pairs) >= 5
+    for row in pairs:
+        episode = expo[1][row.episode]
+        chosen, rejected = (episode.attempt(x) for x in row.lineage[:2])
+        assert row.prompt == episode.problem.messages, "the hint is gone"
+        assert (chosen.stage, rejected.stage) == ("explain", "sample") and "reference" not in rejected.seen
+        assert right(episode, row.chosen[0].content) and not right(episode, row.rejected[0].content)
+        assert (row.chosen[0].content, row.rejected[0].content) == (chosen.text, rejected.text)
+        assert "reference" in row.seen and [(t.name, t.value) for t in row.tags] == [("hint", "shown")]
+    for sft in rows(expo, "sft"):
+        episode = expo[1][sft.episode]
+        assert sft.messages[:-1] == episode.problem.messages and right(episode, sft.messages[-1].content)
+        assert "reference" in sft.seen and all(s.train for s in sft.spans)
+
+
+# ---- Mistake tuning
+
+
+@pytest.fixture(scope="module")
+def mistakes(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return made_by("mistake_tuning", tmp_path_factory.mktemp("out"), 24)
+
+
+@pytest.mark.parametrize("config", ["correct", "incorrect"])
+def test_mistake_tuning_tells_right_and_wrong_rationales_apart_by_a_tag(mistakes: Made, config: str) -> None:
+    for row in rows(mistakes, config):
+        episode = mistakes[1][row.episode]
+        asked, said = row.messages
+        assert asked.content == f"{episode.problem.text}\n[{config.upper()} RATIONALE]"
+        assert right(episode, said.content) == (config == "correct")
+        made = episode.attempt(row.lineage[0])
+        assert (made.text, made.stage) == (said.content, "rationale" if config == "correct" else "sample")
+        assert all(s.train for s in row.spans), "both are trained, whole"
+        assert ("rationale", config) in [(t.name, t.value) for t in row.tags]
+
+
+def test_mistake_tuning_has_every_mistakes_type_and_cause_from_one_that_saw_both(mistakes: Made) -> None:
+    for row in rows(mistakes, "incorrect"):
+        episode = mistakes[1][row.episode]
+        told = episode.critique({t.name: t.value for t in row.tags}["explained_by"])
+        assert told.attempt == row.lineage[0] and told.source == "teacher" and "gold_steps" in told.seen
+        assert "reference" in told.seen and told.findings and all(f.kind and f.text for f in told.findings)
+        assert {f.kind for f in told.findings} == {t.value for t in row.tags if t.name == "error_kind"}
+        assert told.findings[0].text not in row.messages[1].content
+
+
+# ---- Learn-to-Reason
+
+
+@pytest.fixture(scope="module")
+def tailored(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return made_by("learn_to_reason", tmp_path_factory.mktemp("out"), 24, "engines.teacher.with.skill=0.8")
+
+
+def test_learn_to_reason_trains_on_what_the_teacher_wrote_for_a_wrong_answer(tailored: Made) -> None:
+    texts = []
+    for row in rows(tailored, "sft"):
+        episode = tailored[1][row.episode]
+        assert row.messages[:-1] == episode.problem.messages and right(episode, row.messages[-1].content)
+        made, first = (episode.attempt(x) for x in row.lineage[:2])
+        assert (made.stage, first.stage, row.transition) == ("tailor", "sample", "wrong_to_right")
+        assert {s.source for s in made.steps} == {"teacher"} and not right(episode, first.text)
+        assert "reference" not in made.seen, "the teacher is not shown the answer"
+        texts.append((row.episode, row.messages[-1].content))
+    assert len(set(texts)) == len(texts)
+    for episode in tailored[1].values():
+        wrong = [a for a in attempts(episode, "sample") if episode.outcome(a.id) == "fail"]
+        assert {a.parent for a in attempts(episode, "tailor")} == {a.id for a in wrong}, "each goes to the teacher"
+        assert not any(right(episode, a.text) for a in wrong)
+    failed = [a for e in tailored[1].values() for a in attempts(e, "tailor") if not right(e, a.text)]
+    dropped = {d.detail.split(":")[0] for d in tailored[0].rows("drops") if d.code == "not_accepted"}  # type: ignore[union-attr]
+    assert failed and {a.id for a in failed} <= dropped
+
+
+def test_learn_to_reason_contrasts_right_rationales_with_own_wrong_ones(tailored: Made) -> None:
+    sets = [r for r in tailored[0].rows("contrast") if isinstance(r, ContrastRow)]
+    assert len(sets) >= 5
+    for row in sets:
+        episode = tailored[1][row.episode]
+        assert row.prompt == episode.problem.messages
+        assert right(episode, row.anchor) and all(right(episode, text) for text in row.positives)
+        assert 1 <= len(row.positives) <= 10 and 1 <= len(row.negatives) <= 4
+        assert not any(right(episode, text) for text in row.negatives)
+        stages = [episode.attempt(x).stage for x in row.lineage]
+        own = [a for a in attempts(episode, "sample") if right(episode, a.text)]
+        assert stages[0] == ("sample" if own else "tailor")
+        assert stages[1:] == ["tailor"] * len(row.positives) + ["sample"] * len(row.negatives)
+        assert len({row.anchor, *row.positives}) == 1 + len(row.positives)
+        assert {m.name: m.value for m in row.metrics} == {"triplet_margin": 1.0, "triplet_weight": 0.5}
+
+
+# ---- SELF
+
+
+@pytest.fixture(scope="module")
+def evolution(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return made_by("self_evolution", tmp_path_factory.mktemp("out"), 28, "engines.teacher.with.skill=0.8")
+
+
+def test_self_learns_feedback_and_refinement_from_an_annotator(evolution: Made) -> None:
+    for row in rows(evolution, "meta_skill"):
+        episode = evolution[1][row.episode]
+        x, r, ask, feedback, again, refined = row.messages
+        assert (x,) == episode.problem.messages and right(episode, refined.content)
+        assert (ask.content, again.content) == ("Find the first wrong step", "Correct the solution")
+        assert {s.message: s.train for s in row.spans} == {1: False, 3: True, 5: True}
+        chain = chains.parse(episode.problem.text)
+        assert chain is not None
+        found = chains.first_error(chain, r.content.strip().split("\n"))
+        assert (feedback.content == "Every step is right") == (found is None), "what is wrong is called wrong"
+        made = episode.attempt(row.lineage[0])
+        assert critique_of(episode, made).source == "teacher"
+    meta = {r.episode for r in rows(evolution, "meta_skill")}
+    for row in rows(evolution, "plain"):
+        episode = evolution[1][row.episode]
+        assert len(row.messages) == 2 and row.messages[:-1] == episode.problem.messages
+        assert right(episode, row.messages[-1].content) and episode.attempt(row.lineage[0]).stage == "refine"
+    assert {t for r in rows(evolution, "meta_skill") for t in [r.transition]} >= {"wrong_to_right", "right_to_right"}
+    assert meta <= {r.episode for r in rows(evolution, "plain")}
+
+
+def test_self_evolves_on_other_problems_by_its_own_judgement_alone(evolution: Made) -> None:
+    evolved = rows(evolution, "evolved")
+    annotated = {e.id for e in evolution[1].values() if attempts(e, "answer")}
+    assert annotated and not annotated & {r.episode for r in evolved}
+    outcomes = set()
+    for episode in evolution[1].values():
+        assert bool(attempts(episode, "own_answer")) != (episode.id in annotated)
+        for made in attempts(episode, "own_refined"):
+            said = [c for c in episode.critiques if (c.attempt, c.stage) == (made.id, "own_judgement")]
+            kept = [c.verdict for c in said] == ["no_error"]
+            assert kept == (not episode.rejects(made.id)), "no verifier takes part"
+            assert kept == any(r.lineage[0] == made.id for r in evolved)
+            own = critique_of(episode, made)
+            assert (own.source, own.stage, own.call and own.call.role) == ("student", "own_feedback", "student")
+            outcomes.add((kept, episode.outcome(made.id)))
+    assert {kept for kept, _ in outcomes} == {True, False}
+    for row in evolved:
+        episode = evolution[1][row.episode]
+        assert len(row.messages) == 2 and row.messages[:-1] == episode.problem.messages and row.seen == ()
+        assert all(s.train for s in row.spans) and episode.attempt(row.lineage[1]).stage == "own_answer"

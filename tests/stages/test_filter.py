@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from errata.records.types import Additions, Attempt, Critique, Episode, Outcome, Step
+from errata.records.types import Additions, Attempt, Critique, Episode, Estimate, Outcome, Step
 from errata.stages.filter import filter_
 from tests.stages.support import attempt, codes, critique, episode, problem, run, verdict
 
@@ -205,3 +205,20 @@ def test_words_that_betray_that_the_answer_was_known() -> None:
     told = replace(SPLICE, steps=(*SPLICE.steps[:2], Step(text="As\n Given, the answer is 2", role="answer")))
     assert judged(run(filter_, start(told), betrays=("the key says", "as given"))) == ("fail", ["betrays_nothing"])
     assert judged(run(filter_, start(SPLICE), betrays=("as given",))) == ("pass", [])
+
+
+def test_estimates_may_have_to_reach_a_value_or_the_mean_of_others() -> None:
+    def measured(value: float | None, *others: float) -> Episode:
+        targets = [(SPLICE, value), *zip((FIRST, RIGHT), others, strict=False)]
+        made = [Estimate(target=a.id, stage="score", name="logprob", value=v, n=1) for a, v in targets if v is not None]
+        return start(SPLICE).add(Additions(estimates=tuple(made)))
+
+    def kept(found: Episode, least: float, against: str = "") -> bool:
+        outcome, drops = judged(run(filter_, found, least={"logprob": least}, against=against))
+        assert drops == ([] if outcome == "pass" else ["logprob_reached"])
+        return outcome == "pass"
+
+    assert kept(measured(-0.5), -0.5) and not kept(measured(-0.51), -0.5)
+    assert not kept(measured(None), -9.0), "what was not measured does not reach it"
+    assert kept(measured(-1.0, -0.5, -1.1), -0.2, "sample") and not kept(measured(-1.01, -0.5, -1.1), -0.2, "sample")
+    assert not kept(measured(-0.1), -9.0, "sample"), "there is nothing to measure against"

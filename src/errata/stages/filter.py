@@ -4,6 +4,7 @@ A splice that breaks a rule gets a failing verdict of the verifier `filter` and 
 take only splices that pass. Records are never removed.
 """
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from errata.records.types import Additions, Attempt, Check, Drop, Episode, Verdict
@@ -27,6 +28,8 @@ async def filter_(
     also: tuple[str, ...] = (),
     judge: StepName = "",
     betrays: tuple[str, ...] = (),
+    least: dict[str, float] = {},
+    against: StepName = "",
     band: tuple[float, float] = (0.0, 1.0),
     need: tuple[Literal["splice", "pair"], ...] = ("splice", "pair"),
     samples: StepName = "sample",
@@ -36,8 +39,9 @@ async def filter_(
     With `abstain`, a locator of `agree` that could not say anything need not agree. `outcome` any asks nothing of the
     problem's own verifier; `also` names others that must pass. `judge` is a step whose critiques must find no error.
     `betrays` are words, in any case, by which a text shows that its writer knew the answer.
+    `least` names estimates and what they must reach, counted from their mean over the attempts by `against` if named.
     """
-    rules = _Rules(leaks, agree, abstain, outcome, also, judge, betrays)
+    rules = _Rules(leaks, agree, abstain, outcome, also, judge, betrays, least, against)
     verdicts: list[Verdict] = []
     drops: list[Drop] = []
     kept = 0
@@ -69,6 +73,8 @@ class _Rules(NamedTuple):
     also: tuple[str, ...]
     judge: str
     betrays: tuple[str, ...]
+    least: Mapping[str, float]
+    against: str
 
 
 def _checks(episode: Episode, attempt: Attempt, rules: _Rules) -> tuple[Check, ...]:
@@ -87,6 +93,7 @@ def _checks(episode: Episode, attempt: Attempt, rules: _Rules) -> tuple[Check, .
         plain = " ".join(attempt.text.lower().split())
         words = next((w for w in rules.betrays if w.lower() in plain), "")
         checks.append(_check("betrays_nothing", not words, f"it says {words!r}" if words else ""))
+    checks += [_reaches(episode, attempt, name, least, rules.against) for name, least in rules.least.items()]
     if rules.leaks and attempt.seen:
         quoted = "\n".join(s.text for s in attempt.steps if s.role in ("reflection", "feedback", "critique"))
         found = leaked(episode.problem, quoted)
@@ -94,6 +101,17 @@ def _checks(episode: Episode, attempt: Attempt, rules: _Rules) -> tuple[Check, .
     if rules.agree:
         checks.append(_agreement(episode, attempt, rules))
     return tuple(checks)
+
+
+def _reaches(episode: Episode, attempt: Attempt, name: str, least: float, against: str) -> Check:
+    """Whether an estimate of the attempt is high enough; one that was not measured is not."""
+    value = episode.estimate(attempt.id, name)
+    others = [episode.estimate(a.id, name) for a in chosen(episode, of=against, outcome="any")] if against else []
+    known = [v for v in others if v is not None]
+    if value is None or (against and not known):
+        return _check(f"{name}_reached", False, "not measured")
+    base = sum(known) / len(known) if known else 0.0
+    return _check(f"{name}_reached", value >= base + least, f"{value:.3f}, at least {base + least:.3f} is asked")
 
 
 def _check(name: str, holds: bool, otherwise: str) -> Check:

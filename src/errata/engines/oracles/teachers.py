@@ -1,5 +1,8 @@
 """Tasks of the methods in which a teacher writes for a student: worked templates, plans, tailored solutions, causes."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from errata import chains
 from errata.engines.oracles import Asked, task
 
@@ -59,3 +62,42 @@ def structure(asked: Asked) -> str:
     """The definitions to compute, in an order in which each can be; badly answered, in the problem's own order."""
     rules = chains.needed(asked.chain)
     return "\n".join(str(rule) for rule in (rules if asked.well else sorted(rules, key=asked.chain.rules.index)))
+
+
+@task("write the tailored rationale")
+def tailored(asked: Asked) -> str:
+    """The right steps that the student began with, then the rest in an order drawn from the request's seed.
+
+    Sometimes a right step that nothing needs is among them, so that one problem has several right rationales. Badly
+    answered, it is a solution with a slip.
+    """
+    if not asked.well:
+        return "\n".join(_slipped(asked))
+    chain, said, error = asked.chain, asked.attempt, asked.finding
+    begun = [
+        line.strip() for line in (said if error is None else said[: error.step]) if line.strip() in chain.right_steps
+    ]
+    done = {chain.right_steps[line].name for line in begun}
+    known = done | {rule.name for rule in chain.rules if not rule.op}
+    needed = chains.needed(chain)
+    idle = [rule for rule in chain.right_steps.values() if rule not in needed]
+    todo = [rule for rule in (*needed, *(r for r in idle if asked.rng.random() < 1 / 2)) if rule.name not in done]
+    steps = list(begun)
+    while any(rule in needed for rule in todo):
+        rule = asked.rng.choice([r for r in todo if known.issuperset(r.operands)])
+        todo.remove(rule)
+        known.add(rule.name)
+        steps.append(chains.step_text(rule, chain.values(), chain.modulus))
+    return "\n".join([*steps, chains.solve(chain)[-1]])
+
+
+@task("explain the mistake")
+def mistake(asked: Asked) -> Mapping[str, Any]:
+    """The first error as a finding, its kind one of the family's; badly answered, another step is blamed."""
+    found = asked.finding
+    if found is None:
+        return {"first_error": -1, "findings": []}
+    last = max(len(asked.attempt) - 1, 0)
+    step = found.step if asked.well else (found.step + 1) % (last + 1)
+    remark = {"step": min(step, last), "kind": found.kind if asked.well else "calculation", "text": found.why}
+    return {"first_error": step, "findings": [remark]}
