@@ -7,12 +7,19 @@ from typing import Any
 
 from errata.records.types import Episode
 from errata.reports.exported import exported
+from errata.reports.policy import measure_policy, on_policy
 from errata.reports.quality import measure_quality, quality
 
 
 def measure(episode: Episode) -> Counter[str]:
     """What one episode adds to the counts; keys are tab-separated coordinates."""
-    return _agreements(episode) + _locations(episode) + _attempts(episode) + measure_quality(episode)
+    return (
+        _agreements(episode)
+        + _locations(episode)
+        + _attempts(episode)
+        + measure_quality(episode)
+        + measure_policy(episode)
+    )
 
 
 def _agreements(episode: Episode) -> Counter[str]:
@@ -86,6 +93,7 @@ def summarise(counts: Mapping[str, int], rows: Mapping[str, Mapping[str, int]]) 
             stage: [found[str(i)] for i in range(10)] for stage, found in sorted(nested["first_error"].items())
         },
         **quality(counts),
+        "on_policy": on_policy(counts),
         "exported": exported(counts),
         "drops": _plain(nested["drops"]),
         "rows": {config: dict(sorted(found.items())) for config, found in sorted(rows.items())},

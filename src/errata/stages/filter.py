@@ -36,6 +36,7 @@ async def filter_(
 ) -> Additions:
     """Reject splices that fail, leak or are located at odds; end episodes outside `band` or with nothing to teach.
 
+    An empty `of` judges no attempt, and the episode alone. `band` is of the share of the `samples` that pass.
     With `abstain`, a locator of `agree` that could not say anything need not agree. `outcome` any asks nothing of the
     problem's own verifier; `also` names others that must pass. `judge` is a step whose critiques must find no error.
     `betrays` are words, in any case, by which a text shows that its writer knew the answer.
@@ -45,7 +46,7 @@ async def filter_(
     verdicts: list[Verdict] = []
     drops: list[Drop] = []
     kept = 0
-    for attempt in chosen(episode, of=of, outcome="any"):
+    for attempt in chosen(episode, of=of, outcome="any") if of else ():
         checks = _checks(episode, attempt, rules)
         failed = [c for c in checks if c.outcome != "pass"]
         verdicts.append(

@@ -21,11 +21,12 @@ async def sample(
     steps: Rule = "lines",
     source: Literal["student", "teacher"] = "student",
     share: tuple[float, float] = (0.0, 1.0),
+    logprobs: bool = False,
 ) -> Additions:
     """Sample n attempts at the problem from the engine that plays `role`; a teacher's are of the kind `expert`.
 
     Every problem has a place from 0 to 1, drawn once a run: those outside `share` are passed over, so that two steps
-    with shares that do not meet work on different problems.
+    with shares that do not meet work on different problems. With `logprobs`, attempts hold those of their tokens too.
     """
     if not share[0] <= random.Random(seed(run=ctx.run_seed, problem=episode.id, share="sample")).random() < share[1]:
         return Additions()
@@ -34,7 +35,7 @@ async def sample(
         new_id(episode, ctx, "", k): ask_attempt(
             episode, ctx, template.render(episode.problem, index=k),
             kind="expert" if source == "teacher" else "sampled", role=role, branch="",
-            k=k, steps=steps, source=source, template=template.label,
+            k=k, steps=steps, source=source, template=template.label, logprobs=logprobs,
         )
         for k in range(n)
     }  # fmt: skip
