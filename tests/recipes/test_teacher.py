@@ -53,7 +53,7 @@ def critique_of(episode: Episode, attempt: Attempt) -> Critique:
 
 @pytest.fixture(scope="module")
 def supercorrect(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return made_by("supercorrect", tmp_path_factory.mktemp("out"), 20, "engines.teacher.with.skill=0.8")
+    return made_by("supercorrect", tmp_path_factory.mktemp("out"), 16, "engines.teacher.with.skill=0.8")
 
 
 def test_supercorrect_templates_are_right_and_of_the_form(supercorrect: Made) -> None:
@@ -168,24 +168,41 @@ def test_regenesis_tries_again_exactly_where_nothing_was_kept(regenesis: Made) -
 
 @pytest.fixture(scope="module")
 def expo(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    half = ("engines.student.use=oracle", "engines.student.with.skill=0.15", "stages.sample.with.n=4")
-    return made_by("expo", tmp_path_factory.mktemp("out"), 24, *half)
+    few = ("stages.sample.with.n=3", "stages.explain.with.n=6", "stages.filter.with.least.logprob=-0.02")
+    return made_by("expo", tmp_path_factory.mktemp("out"), 24, *few)
 
 
 def test_expo_asks_where_the_student_never_passes_and_nowhere_else(expo: Made) -> None:
     asked = 0
     for episode in expo[1].values():
-        passes = [right(episode, a.text) for a in attempts(episode, "sample")]
+        assert not any(right(episode, a.text) for a in attempts(episode, "sample")), "others have ended"
         explained = attempts(episode, "explain")
-        assert len(passes) == 4 and len(explained) == (0 if any(passes) else 8)
-        assert all(a.kind == "hinted" and "reference" in a.seen for a in explained)
-        asked += bool(explained)
-    assert 0 < asked < len(expo[1])
+        assert len(explained) == 6 and all(a.kind == "hinted" and a.seen == ("reference",) for a in explained)
+        asked += 1
+    easy = [d for d in expo[0].rows("drops") if d.stage == "hard"]  # type: ignore[union-attr]
+    assert {d.code for d in easy} == {"outside_band"} and asked >= 5 and asked + len(easy) == 24  # type: ignore[union-attr]
+
+
+def test_expo_keeps_explanations_that_are_right_likely_and_of_use(expo: Made) -> None:
+    dropped = {d.target: d.code for d in expo[0].rows("drops") if d.stage == "filter"}  # type: ignore[union-attr]
+    outcomes = set()
+    for episode in expo[1].values():
+        own = [a.id for a in attempts(episode, "sample")]
+        for made in attempts(episode, "explain"):
+            reached = []
+            for name, margin in (("logprob", -0.02), ("answer_logprob", 0.0)):
+                values = [v for id in own if (v := episode.estimate(id, name)) is not None]
+                value = episode.estimate(made.id, name)
+                reached.append(value is not None and bool(values) and value >= sum(values) / len(values) + margin)
+            fit = right(episode, made.text) and all(reached)
+            assert fit == (made.id not in dropped) == (not episode.rejects(made.id))
+            outcomes.add((fit, right(episode, made.text)))
+    assert outcomes >= {(True, True), (False, False)}
 
 
 def test_expo_strips_the_hint_and_sets_explanations_against_own_wrong_samples(expo: Made) -> None:
     pairs = dpo(expo[0])
-    assert len(pairs) >= 5
+    assert pairs
     for row in pairs:
         episode = expo[1][row.episode]
         chosen, rejected = (episode.attempt(x) for x in row.lineage[:2])
@@ -193,6 +210,7 @@ def test_expo_strips_the_hint_and_sets_explanations_against_own_wrong_samples(ex
         assert (chosen.stage, rejected.stage) == ("explain", "sample") and "reference" not in rejected.seen
         assert right(episode, row.chosen[0].content) and not right(episode, row.rejected[0].content)
         assert (row.chosen[0].content, row.rejected[0].content) == (chosen.text, rejected.text)
+        assert not episode.rejects(chosen.id)
         assert "reference" in row.seen and [(t.name, t.value) for t in row.tags] == [("hint", "shown")]
     for sft in rows(expo, "sft"):
         episode = expo[1][sft.episode]
@@ -236,7 +254,7 @@ def test_mistake_tuning_has_every_mistakes_type_and_cause_from_one_that_saw_both
 
 @pytest.fixture(scope="module")
 def tailored(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return made_by("learn_to_reason", tmp_path_factory.mktemp("out"), 24, "engines.teacher.with.skill=0.8")
+    return made_by("learn_to_reason", tmp_path_factory.mktemp("out"), 18, "engines.teacher.with.skill=0.8")
 
 
 def test_learn_to_reason_trains_on_what_the_teacher_wrote_for_a_wrong_answer(tailored: Made) -> None:

@@ -222,3 +222,9 @@ def test_estimates_may_have_to_reach_a_value_or_the_mean_of_others() -> None:
     assert not kept(measured(None), -9.0), "what was not measured does not reach it"
     assert kept(measured(-1.0, -0.5, -1.1), -0.2, "sample") and not kept(measured(-1.01, -0.5, -1.1), -0.2, "sample")
     assert not kept(measured(-0.1), -9.0, "sample"), "there is nothing to measure against"
+
+
+def test_an_empty_of_judges_no_attempt_and_the_episode_alone() -> None:
+    found = run(filter_, start(SPLICE), of="", band=(0.0, 0.0), need=())
+    assert not found.verdicts and [(d.target, d.code) for d in found.drops] == [(P.id, "outside_band")]
+    assert run(filter_, start(SPLICE), of="", band=(0.4, 0.6), need=()) == Additions()
