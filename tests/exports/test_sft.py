@@ -14,7 +14,7 @@ from errata.exports.base import ExportContext
 from errata.exports.rows import conversation
 from errata.exports.sft import sft
 from errata.records.rows import SftRow
-from errata.records.types import Additions, Attempt, Drop, Episode, Outcome, Step
+from errata.records.types import Additions, Attempt, Drop, Episode, Finding, Outcome, Step
 from errata.sources.procedural import procedural
 from errata.stages.critique import critique
 from errata.stages.filter import filter_
@@ -23,7 +23,8 @@ from errata.stages.revise import revise
 from errata.stages.sample import sample
 from errata.stages.splice import splice
 from errata.stages.verify import verify
-from tests.stages.support import World, attempt, grown, problem, user, verdict
+from tests.stages.support import World, attempt, episode, grown, problem, user, verdict
+from tests.stages.support import critique as criticism
 
 TELLS_NOTHING = "There may be an error\nSolve it again"
 WORLD = World({"student": Oracle(skill=0.5), "teacher": Oracle()})
@@ -266,3 +267,27 @@ def test_spans_cover_exactly_the_assistants_turns(parts: list[tuple[str, int, bo
         wanted = [s.text for s in steps if s.turn == number and s.train and number % 2 == 0]
         assert trained == "".join(wanted)
     assert "".join(m.content for m in messages) == "".join(s.text for s in steps)
+
+
+def test_rows_may_bear_tags_and_the_kinds_of_error_that_a_critique_found() -> None:
+    p = problem(11)
+    first, second = attempt(p, "The answer is 1"), attempt(p, "The answer is 2", 1)
+    told = criticism(first, 0, stage="explain", findings=(Finding(kind="order"), Finding(kind="order"), Finding()))
+    other = criticism(first, 0, stage="other", findings=(Finding(kind="sign"),))
+    start = episode(p, first, second, outcomes=["fail", "fail"], critiques=[told, other])
+    rows, _ = rows_of(start, of=("sample",), outcome="fail", tags={"rationale": "incorrect"}, explained="explain")
+    assert [[(t.name, t.value) for t in r.tags] for r in rows] == [
+        [("rationale", "incorrect"), ("error_kind", "order"), ("explained_by", told.id)],
+        [("rationale", "incorrect")],
+    ]
+    assert {r.tags for r in rows_of(start, of=("sample",), outcome="fail")[0]} == {()}
+
+
+def test_a_text_may_be_taken_once_a_problem() -> None:
+    p = problem(11)
+    tries = [attempt(p, f"The answer is {i // 2}", i) for i in range(4)]
+    start = episode(p, *tries, outcomes=["pass"] * 4)
+    rows, drops = rows_of(start, of=("sample",), distinct=True)
+    assert [r.messages[-1].content for r in rows] == ["The answer is 0", "The answer is 1"]
+    assert [d.code for d in drops] == ["same_text"] * 2
+    assert len(rows_of(start, of=("sample",))[0]) == 4

@@ -40,9 +40,19 @@ def critique(text: str) -> Critique:
 
 ATTEMPT = attempt(*GOLD[:-1], "The answer is 7")
 CRITIQUE = critique(chains.critique(chains.first_error(CHAIN, [s.text for s in ATTEMPT.steps])))
-SHOWN = {"other": attempt(*GOLD), "reference": "7", "first_error": {"step": 1, "exact": True}}
+SHOWN = {
+    "other": attempt(*GOLD),
+    "notes": dict.fromkeys(("modules", "adapted", "structure"), "amber is 7"),
+    "reference": "7",
+    "gold_steps": GOLD,
+    "first_error": {"step": 1, "exact": True},
+}
 """What else a prompt may name."""
-PRIVILEGED = {"critique_steps_guided"}
+SEES = {"reference", "gold_steps", "first_error"}
+PRIVILEGED = {
+    "analyse_error", "explain_answer", "chains_explain_answer", "reformulate", "explain_mistake",
+    "regenesis_adapt_to_answer", "regenesis_structure_to_answer", "critique_steps_guided",
+}  # fmt: skip
 """Prompts that are for stages which show privileged context, by their `see`."""
 
 
@@ -63,7 +73,7 @@ def test_the_file_says_at_its_head_what_it_is_for(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_prompt_names_privileged_context_only_if_that_is_what_it_is_for(name: str) -> None:
     assert bool(load(name).names - prompts.PUBLIC) == (name in PRIVILEGED)
-    assert load(name).names <= prompts.PUBLIC | SHOWN.keys()
+    assert load(name).names <= prompts.PUBLIC | SEES
 
 
 # ---- the pocket model's words
@@ -129,7 +139,7 @@ HOSTILE = [
 def test_no_text_of_a_problem_attempt_or_critique_becomes_more_than_text(name: str, text: str) -> None:
     calm = load(name).render(PROBLEM, ATTEMPT, CRITIQUE, shown=SHOWN)
     problem = replace(PROBLEM, messages=(Message(role="user", content=text),))
-    wild = load(name).render(problem, attempt(text), critique(text), shown={**SHOWN, "other": attempt(text)})
+    wild = load(name).render(problem, attempt(text), critique(text), shown=SHOWN | {"other": attempt(text)})
     assert [m.role for m in wild] == [m.role for m in calm], "no message more, none of another's"
     shown = [m.content for m in wild if text.rstrip() in m.content]
     assert shown and all("{{ attempt" not in m.content for m in wild)

@@ -26,6 +26,7 @@ from errata.records.types import (
     Drop,
     Episode,
     Message,
+    Note,
     Outcome,
     Problem,
     Step,
@@ -274,6 +275,29 @@ def proven(episode: Episode, attempt: Attempt, sources: Sequence[str], forks: st
     return Proof(at, tuple(sorted(seen)))
 
 
+def privileged(episode: Episode, see: Sequence[str]) -> dict[str, Any]:
+    """The privileged values that a prompt may use, by name: those of `see`."""
+    values = {"reference": episode.problem.answer or "", "gold_steps": list(episode.problem.solution)}
+    return {name: values[name] for name in see}
+
+
+def solved(episode: Episode, steps: Sequence[str]) -> bool:
+    """Whether an attempt by one of these steps of the recipe is accepted."""
+    return any(a.stage in steps and episode.accepts(a) for a in episode.attempts)
+
+
+def planned(episode: Episode, steps: Sequence[str]) -> dict[int, list[Note]]:
+    """The notes by these steps of the recipe that belong together, by their index; each has one of every step.
+
+    A note that was rejected takes the others of its index with it.
+    """
+    found: dict[int, list[Note]] = {}
+    for note in episode.notes:
+        if note.stage in steps and not episode.rejects(note.id):
+            found.setdefault(note.index, []).append(note)
+    return {k: notes for k, notes in sorted(found.items()) if {n.stage for n in notes} == set(steps)}
+
+
 async def ask_attempt(
     episode: Episode, ctx: Context, messages: Sequence[Message], *, kind: AttemptKind, role: str, branch: str, k: int,
     steps: Rule = "lines", source: StepSource = "student", template: str = "", prefix: tuple[Step, ...] = (),
@@ -311,11 +335,14 @@ __all__ = [
     "located",
     "named",
     "new_id",
+    "planned",
+    "privileged",
     "proven",
     "quarantined",
     "request_seed",
     "rng",
     "sibling",
+    "solved",
     "steps_of",
     "verdict_of",
 ]

@@ -3,6 +3,7 @@
     outcome      a right and a wrong sample of one problem, drawn at random
     revision     a revision and what it revised, whichever is right; both answer the original prompt (SCL's shape)
     first_error  two continuations of the same first steps: a right one over a wrong one (step-level preference)
+    correction   two corrections that go on from the same wrong step: the one by `of` over the one by `against`
     score        the best and the worst of a group by a named estimate, at least `margin` apart
     effect       two critiques of one attempt by how often revisions with them pass
 
@@ -13,11 +14,11 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Literal, NamedTuple
 
-from errata.records.types import Additions, Attempt, Drop, Episode, Pair
+from errata.records.types import Additions, Attempt, Drop, Episode, Outcome, Pair
 from errata.registry import Most, StepName, stage
 from errata.stages.base import Context, chosen, filtered, new_id, rng
 
-Rule = Literal["outcome", "revision", "first_error", "score", "effect"]
+Rule = Literal["outcome", "revision", "first_error", "correction", "score", "effect"]
 
 
 class Found(NamedTuple):
@@ -40,9 +41,11 @@ async def pair(
     estimate: str = "closed_loop_gain",
     margin: float = 0.0,
     most: Most = 1,
+    worse: tuple[Literal["pass", "fail"], ...] = ("fail",),
 ) -> Additions:
     """Pair what the steps `of` made, by `rule`, with each other or with what the steps `against` made.
 
+    `worse` is what verdict the rejected one of two corrections may have: a student's own may be right as well.
     `estimate` names the number that `score` and `effect` compare; pairs less than `margin` apart are none.
     """
     if rule == "outcome":
@@ -51,6 +54,8 @@ async def pair(
         pairs_of = _revisions(episode, of, against)
     elif rule == "first_error":
         pairs_of = _continuations(episode, of, against)
+    elif rule == "correction":
+        pairs_of = _corrections(episode, of, against, worse)
     elif rule == "score":
         pairs_of = _scores(episode, of, estimate, margin)
     else:
@@ -112,6 +117,20 @@ def _continuations(episode: Episode, of: tuple[str, ...], against: tuple[str, ..
             step = shared_steps(better, worse)
             if step:
                 yield Found(better.id, worse.id, step)
+
+
+def _corrections(
+    episode: Episode, of: tuple[str, ...], against: tuple[str, ...], worse: tuple[Outcome, ...]
+) -> Iterator[Found]:
+    """Corrections of one attempt from one wrong step on, which both keep: compared from the step after it."""
+    for better in _made(episode, of):
+        for other in _made(episode, against):
+            place = better.fork_step
+            if place is None or (better.parent, place) != (other.parent, other.fork_step):
+                continue
+            same = better.text == other.text
+            if not same and episode.accepts(better) and episode.outcome(other.id) in worse:
+                yield Found(better.id, other.id, place + 1)
 
 
 def shared_steps(a: Attempt, b: Attempt) -> int:
