@@ -7,6 +7,7 @@ from typing import Any
 
 from errata.records.types import Episode
 from errata.reports.exported import exported
+from errata.reports.injection import injection, measure_injection
 from errata.reports.location import location as locations
 from errata.reports.location import measure_location
 from errata.reports.quality import measure_quality, quality
@@ -15,7 +16,7 @@ from errata.reports.quality import measure_quality, quality
 def measure(episode: Episode) -> Counter[str]:
     """What one episode adds to the counts; keys are tab-separated coordinates."""
     counted = _agreements(episode) + _locations(episode) + _attempts(episode)
-    return counted + measure_location(episode) + measure_quality(episode)
+    return counted + measure_location(episode) + measure_injection(episode) + measure_quality(episode)
 
 
 def _agreements(episode: Episode) -> Counter[str]:
@@ -84,6 +85,7 @@ def summarise(counts: Mapping[str, int], rows: Mapping[str, Mapping[str, int]]) 
             for (a, b), found in sorted(location.items())
         ],
         "location": locations(counts),
+        "injection": injection(counts),
         "outcomes": _plain(nested["outcome"]),
         "revisions": {stage: _corrections(found) for stage, found in sorted(nested["transition"].items())},
         "first_error_tenths": {

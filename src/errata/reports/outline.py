@@ -89,11 +89,18 @@ def _expect(stage: str, with_: Mapping[str, Any], made: Mapping[str, Expected]) 
     if stage == "revise":
         of = made.get(str(with_.get("critique", "")), Expected(0, chosen)).attempts if with_.get("critique") else chosen
         return Expected(of * with_["n"], of * with_["n"])
+    if stage == "rate":
+        return Expected(0, 0) if with_["of"] else Expected(with_["n"], with_["n"])
+    if stage == "inject" and (with_["maker"] or with_["proof"] == "forks"):
+        each = 1 + bool(with_["maker"]) + (2 * with_["completions"] if with_["proof"] == "forks" else 0)
+        many = min(with_["n"], source * HALF)
+        return Expected(many * each, many)
     if stage == "inject":
         return Expected(min(with_["n"], source * HALF), min(with_["n"], source * HALF))
     if stage == "locate" and with_["method"] == "judge":
         return Expected(chosen, chosen)
     if stage == "locate" and with_["method"] == "forks":
-        # The whole, and about log2 of ten steps.
-        return Expected(chosen * with_["forks"] * 4, chosen)
+        # The whole, and about log2 of ten steps, or all; adaptively, little more than one dead prefix.
+        prefixes = 1.2 if with_["batch"] else 10 if with_["search"] == "scan" else 4
+        return Expected(chosen * with_["forks"] * prefixes, chosen)
     return Expected(0, source)
