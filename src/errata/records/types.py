@@ -145,6 +145,9 @@ class Attempt(Struct, frozen=True, kw_only=True, gc=False):
     seen: tuple[str, ...] = ()
     """Privileged context that its maker saw: reference answer, gold_steps, first_error, ..."""
     tags: tuple[Tag, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    """Where they were asked for: natural logarithms of the maker's own probabilities (temperature 1) of the tokens that
+    it sampled, in order, end-of-turn token included; a prefix that it continued has none."""
 
     @property
     def text(self) -> str:

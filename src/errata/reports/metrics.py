@@ -10,13 +10,15 @@ from errata.reports.exported import exported
 from errata.reports.injection import injection, measure_injection
 from errata.reports.location import location as locations
 from errata.reports.location import measure_location
+from errata.reports.policy import measure_policy, on_policy
 from errata.reports.quality import measure_quality, quality
 
 
 def measure(episode: Episode) -> Counter[str]:
     """What one episode adds to the counts; keys are tab-separated coordinates."""
     counted = _agreements(episode) + _locations(episode) + _attempts(episode)
-    return counted + measure_location(episode) + measure_injection(episode) + measure_quality(episode)
+    counted += measure_location(episode) + measure_injection(episode)
+    return counted + measure_quality(episode) + measure_policy(episode)
 
 
 def _agreements(episode: Episode) -> Counter[str]:
@@ -92,6 +94,7 @@ def summarise(counts: Mapping[str, int], rows: Mapping[str, Mapping[str, int]]) 
             stage: [found[str(i)] for i in range(10)] for stage, found in sorted(nested["first_error"].items())
         },
         **quality(counts),
+        "on_policy": on_policy(counts),
         "exported": exported(counts),
         "drops": _plain(nested["drops"]),
         "rows": {config: dict(sorted(found.items())) for config, found in sorted(rows.items())},

@@ -6,8 +6,10 @@ context, draws randomness from named coordinates, and never sees a backend, anot
 
 import asyncio
 import random
+from bisect import bisect_left
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Literal, NamedTuple, Protocol
 
 from msgspec.structs import replace
@@ -42,6 +44,44 @@ class Answer:
     call: Call
     seen: tuple[str, ...]
     """Privileged context that the engine itself brought."""
+    logprobs: tuple[float, ...] = ()
+    """Natural log-probabilities of the sampled tokens, if they were asked for (errata.engines.base.Reply)."""
+
+
+class Part(NamedTuple):
+    """Log-probability of a part of a text: the sum over its tokens, and how many these are."""
+
+    total: float
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """How likely a model finds a message that it is given, token by token."""
+
+    tokens: tuple[str, ...]
+    """Pieces of the message; joined, they are its text. The end-of-turn token is not among them."""
+    logprobs: tuple[float, ...]
+    """Natural logarithms of the model's own probabilities (temperature 1), one a token."""
+    call: Call
+
+    def parts(self, texts: Sequence[str]) -> tuple[Part, ...]:
+        """The sums over the parts of the message, such as the texts of its steps; together they are the whole.
+
+        A token belongs to the part that holds its last character, for white space before a word is the word's own.
+        Raises ValueError if the parts, joined, are not the message.
+        """
+        if "".join(texts) != "".join(self.tokens):
+            raise ValueError("the parts are not those of the message that was scored")
+        ends = list(accumulate(len(t) for t in texts))
+        totals, counts = [0.0] * len(texts), [0] * len(texts)
+        end = 0
+        for token, value in zip(self.tokens, self.logprobs, strict=True):
+            end += len(token)
+            at = bisect_left(ends, max(end, 1))
+            totals[at] += value
+            counts[at] += 1
+        return tuple(Part(total, n) for total, n in zip(totals, counts, strict=True))
 
 
 class Context(Protocol):
@@ -60,8 +100,20 @@ class Context(Protocol):
         template: str = "",
         schema: str = "",
         sampling: Mapping[str, Any] = {},
+        logprobs: bool = False,
     ) -> Answer:
-        """One reply of the engine that plays `role`. Raises EngineError if this request failed for good."""
+        """One reply of the engine that plays `role`. Raises EngineError if this request failed for good.
+
+        With `logprobs`, an engine that gives none is such a failure: code `no_logprobs`.
+        """
+        ...
+
+    async def score(self, role: str, messages: Sequence[Message]) -> Scored:
+        """How likely the engine that plays `role` finds the assistant's last message after those before it.
+
+        Journaled as any exchange. Raises EngineError: `no_logprobs` of an engine that gives none, `unsupported` where
+        its tokens cannot be told apart from the prompt's.
+        """
         ...
 
     async def judge(
@@ -174,7 +226,7 @@ def located(episode: Episode, attempt: Attempt, sources: Sequence[str]) -> Criti
 async def ask_attempt(
     episode: Episode, ctx: Context, messages: Sequence[Message], *, kind: AttemptKind, role: str, branch: str, k: int,
     steps: Rule = "lines", source: StepSource = "student", template: str = "", prefix: tuple[Step, ...] = (),
-    unfinished: bool = False, **fields: Any,
+    unfinished: bool = False, logprobs: bool = False, **fields: Any,
 ) -> Attempt:  # fmt: skip
     """Ask for one attempt. With a `prefix`, the reply continues its steps, and the attempt holds both.
 
@@ -182,14 +234,16 @@ async def ask_attempt(
     """
     if prefix:
         messages = (*messages, Message(role="assistant", content="".join(s.text for s in prefix)))
-    answer = await ctx.ask(role, messages, seed=request_seed(episode, ctx, branch, k), template=template)
+    answer = await ctx.ask(
+        role, messages, seed=request_seed(episode, ctx, branch, k), template=template, logprobs=logprobs
+    )
     made = steps_of((prefix[-1].text if unfinished else "") + answer.text, steps, source)
     if unfinished:
         prefix, made = prefix[:-1], (replace(made[0], source=prefix[-1].source), *made[1:])
     seen = tuple(sorted({*fields.pop("seen", ()), *answer.seen}))
     return Attempt(
         id=new_id(episode, ctx, branch, k), stage=ctx.stage, index=k, kind=kind, steps=(*prefix, *made),
-        complete=answer.complete, call=answer.call, seen=seen, **fields,
+        complete=answer.complete, call=answer.call, seen=seen, logprobs=answer.logprobs, **fields,
     )  # fmt: skip
 
 
@@ -197,6 +251,8 @@ __all__ = [
     "Answer",
     "Context",
     "Gathered",
+    "Part",
+    "Scored",
     "ask_attempt",
     "chosen",
     "filtered",

@@ -15,13 +15,15 @@ async def sample(
     n: Count = 4,
     prompt: PromptName = "solve",
     steps: Rule = "lines",
+    logprobs: bool = False,
 ) -> Additions:
-    """Sample n attempts at the problem from the engine that plays `role`."""
+    """Sample n attempts at the problem from the engine that plays `role`, with `logprobs` those of their tokens too."""
     template = ctx.prompt(prompt)
     tasks = {
         new_id(episode, ctx, "", k): ask_attempt(
             episode, ctx, template.render(episode.problem, index=k),
             kind="sampled", role=role, branch="", k=k, steps=steps, template=template.label,
+            logprobs=logprobs,
         )
         for k in range(n)
     }  # fmt: skip
