@@ -18,7 +18,8 @@ from errata.records.types import Attempt, Critique, Message, Problem, Step
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(p.stem for p in prompts.FILES.glob("*.yaml"))
-POCKET = [n for n in NAMES if n.startswith("chains_")] + ["solve"]
+POCKET = [n for n in NAMES if "pocket student" in (prompts.FILES / f"{n}.yaml").read_text().split("\n", 1)[0]]
+POCKET.append("solve")
 
 CHAIN = chains.generate(random.Random(4), 3, 1)
 GOLD = chains.solve(CHAIN)

@@ -347,21 +347,52 @@ FORKS: dict[str, Any] = {"method": "forks", "options": {"after": "A:"}}
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=9), st.integers(1, 3), st.sampled_from(["any", "mean"]))
-def test_stopping_early_changes_no_answer_and_asks_for_no_more(p: list[float], batch: int, value: str) -> None:
+def test_stopping_early_changes_no_label_and_asks_for_no_more(p: list[float], batch: int, value: str) -> None:
     found = []
     for size in (0, batch):
         start, says, asked = chances(p)
-        made = run(locate, start, World({"student": says}), forks=6, batch=size, value=value, **FORKS)
+        options = {"search": "scan", "propagate_left": False, "forks": 6, "batch": size, "value": value, **FORKS}
+        made = run(locate, start, World({"student": says}), **options)
         assert cost(made) == len(asked) == len(made.attempts)
         found.append((place(only(made)), len(asked)))
     assert found[0][0] == found[1][0] and found[1][1] <= found[0][1]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.data())
+def test_a_search_that_stops_early_finds_the_same_step_for_less(data: st.DataObject) -> None:
+    n = data.draw(st.integers(1, 20))
+    k = data.draw(st.integers(0, n - 1))
+    costs = []
+    for batch in (0, 1):
+        start, says, _ = alive_until(k, n)
+        made = run(locate, start, World({"student": says}), forks=16, batch=batch, **FORKS)
+        assert place(only(made)) == ("error", k)
+        costs.append(cost(made))
+    assert costs[1] <= costs[0] - 15, "the start alone saves 15"
 
 
 def test_a_batch_of_one_stops_at_the_first_success() -> None:
     start, says, asked = alive_until(3, 6)
     made = run(locate, start, World({"student": says}), forks=16, batch=1, **FORKS)
     assert place(only(made)) == ("error", 3)
-    assert {at: asked.count(at) for at in set(asked)} == {0: 1, 3: 1, 4: 16}, "16 where none passes, else 1"
+    assert {at: asked.count(at) for at in set(asked)} == {0: 1, 1: 1, 2: 1, 3: 1, 4: 16}, "16 where none passes, else 1"
+
+
+def test_a_continuation_that_says_the_attempts_own_steps_counts_for_longer_prefixes() -> None:
+    start, _, asked = alive_until(3, 6)
+
+    def answer(request: Request) -> str:
+        at = request.messages[-1].content.count("\n") if request.continues else 0
+        asked.append(at)
+        return "\n".join([f"s{i}" for i in range(at, 3)] + ["A: right" if at <= 3 else "A: bad"])
+
+    made = run(locate, start, World({"student": Says(answer)}), forks=16, batch=1, **FORKS)
+    assert place(only(made)) == ("error", 3)
+    assert {at: asked.count(at) for at in set(asked)} == {0: 1, 4: 16}, "one from the start says that 1 to 3 are alive"
+    assert {e.step: (e.value, e.n) for e in values(made)} == {**{k: (1.0, 1) for k in range(4)}, 4: (0.0, 16)}
+    plain = run(locate, start, World({"student": Says(answer)}), forks=16, **FORKS)
+    assert {e.n for e in values(plain)} == {16} and place(only(plain)) == ("error", 3)
 
 
 def test_the_mean_takes_a_lucky_prefix_for_dead() -> None:

@@ -354,7 +354,9 @@ def _prompt(name: str, see: Sequence[str] | None, folder: Path) -> list[str]:
 
 
 def _asks(component: Component, filled: Mapping[str, Any]) -> bool:
-    """Whether a stage asks an engine with this configuration; locating by rule asks none."""
+    """Whether a stage asks an engine with this configuration; locating by rule asks none, nor does rating samples."""
+    if component.kind == "stage" and component.name == "rate":
+        return not filled.get("of")
     if component.kind != "stage" or component.name != "locate":
         return True
     by_rule = filled.get("method") == "comparison" and "engine" not in filled.get("compare", ())

@@ -8,6 +8,7 @@ from typing import Any
 from errata.records.types import SORTERS, Episode
 from errata.reports import critiques
 from errata.reports.exported import exported
+from errata.reports.injection import injection, measure_injection
 from errata.reports.location import location as locations
 from errata.reports.location import measure_location
 from errata.reports.policy import measure_policy, on_policy
@@ -17,7 +18,8 @@ from errata.reports.quality import measure_quality, quality
 def measure(episode: Episode) -> Counter[str]:
     """What one episode adds to the counts; keys are tab-separated coordinates."""
     parts = (
-        _agreements, _locations, _attempts, measure_location, measure_quality, measure_policy, critiques.measure,
+        _agreements, _locations, _attempts, measure_location, measure_injection, measure_quality, measure_policy,
+        critiques.measure,
     )  # fmt: skip
     found: Counter[str] = Counter()
     for part in parts:
@@ -97,6 +99,7 @@ def summarise(counts: Mapping[str, int], rows: Mapping[str, Mapping[str, int]]) 
             for (a, b), found in sorted(location.items())
         ],
         "location": locations(counts),
+        "injection": injection(counts),
         "outcomes": _plain(nested["outcome"]),
         "revisions": {stage: _corrections(found) for stage, found in sorted(nested["transition"].items())},
         "first_error_tenths": {

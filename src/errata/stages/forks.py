@@ -1,8 +1,11 @@
 """Continuations of a prefix: how many pass tells whether the prefix can still be saved.
 
 Shared by the stages that ask for them; it is no stage itself. A prefix is alive if any of its continuations passes
-(`any`: Math-Shepherd's hard estimation, arXiv:2312.08935) or if a share of them does (`mean`). With a `batch` they are
-asked for a few at a time, until the outcome of all K is settled: the answer is the same, and costs less.
+(`any`: Math-Shepherd's hard estimation, arXiv:2312.08935) or if a share of them does (`mean`).
+
+With a `batch` the asking is adaptive. Continuations are asked for a few at a time, until the outcome of all K is
+settled; one that begins with the attempt's own next steps counts for the longer prefixes too, as it is a sample of
+them; and as alive prefixes are cheap then, a search tries more of them. Without, all K are asked for at once.
 """
 
 import math
@@ -39,6 +42,23 @@ class Aliveness:
             return True
         return False if passed + left < least else None
 
+    @property
+    def pivot(self) -> float:
+        """Where between the last alive prefix and the first dead one to try next, as a share of the steps between.
+
+        In the middle, where every prefix costs the same. Asked for a few at a time, an alive prefix costs a (its first
+        success) and a dead one K: then the search is cheapest if it meets a dead prefix with the probability y^K, for
+        the y that solves y^K + y^a = 1 (each answer is worth its cost).
+        """
+        alive = max(self.batch, 2 if self.value == "any" else math.ceil(self.threshold * self.forks))
+        if not self.batch or alive >= self.forks:
+            return 0.5
+        low, high = 0.0, 1.0
+        for _ in range(40):
+            y = (low + high) / 2
+            low, high = (low, y) if y**self.forks + y**alive > 1 else (y, high)
+        return float(low**self.forks)
+
 
 @dataclass(kw_only=True)
 class Forks:
@@ -58,11 +78,16 @@ class Forks:
     drops: list[Drop] = field(default_factory=list)
     asked: dict[int, int] = field(default_factory=dict)
     """Requests by prefix."""
+    lost: dict[int, int] = field(default_factory=dict)
+    """Requests without a verdict, by prefix."""
     known: dict[int, list[bool]] = field(default_factory=dict)
     """Whether each continuation with a verdict passes, by prefix."""
 
-    async def ask(self, at: int, n: int) -> None:
-        """n more continuations of the first `at` steps; those without a verdict count for nothing."""
+    async def ask(self, at: int, n: int, shared: bool = False) -> None:
+        """n more continuations of the first `at` steps; those without a verdict count for nothing.
+
+        Where they are `shared`, one that begins with the attempt's own next steps counts for the longer prefixes too.
+        """
         episode, ctx, parent = self.episode, self.ctx, self.parent
         template, branch = ctx.prompt(self.solve), f"{parent.id}:{at}"
         first = at * self.stride + self.asked.get(at, 0)
@@ -81,20 +106,30 @@ class Forks:
         self.verdicts += verdicts
         self.drops += drops
         self.asked[at] = self.asked.get(at, 0) + n
-        self.known.setdefault(at, []).extend(v.outcome == "pass" for v in verdicts if v.outcome != "unknown")
+        known = [(a, v.outcome == "pass") for a, v in zip(made, verdicts, strict=True) if v.outcome != "unknown"]
+        self.lost[at] = self.lost.get(at, 0) + n - len(known)
+        for attempt, passed in known:
+            for prefix in range(at, (self._follows(attempt, at) if shared else at) + 1):
+                self.known.setdefault(prefix, []).append(passed)
+
+    def _follows(self, fork: Attempt, at: int) -> int:
+        """How many steps the fork has in common with its parent, from those that it was given on; never all."""
+        most = min(len(fork.steps), len(self.parent.steps) - 1)
+        same = (i for i in range(at, most) if fork.steps[i].text != self.parent.steps[i].text)
+        return max(at, next(same, most))
 
     async def alive(self, at: int, rule: Aliveness, total: int) -> bool | None:
         """Whether the first `at` steps are alive by `total` continuations of them; None if none has a verdict.
 
         One that has no verdict, or whose request failed, leaves the sample smaller.
         """
-        while (left := total - self.asked.get(at, 0)) > 0:
-            said = rule.settled(sum(self.known.get(at, ())), left, len(self.known.get(at, ())) + left)
-            if said is not None and at in self.asked:
-                return said
-            await self.ask(at, min(left, rule.batch or left))
-        known = self.known[at]
-        return rule.settled(sum(known), 0, len(known)) if known else None
+        while True:
+            known = self.known.get(at, [])
+            left = max(0, total - len(known) - self.lost.get(at, 0))
+            said = rule.settled(sum(known), left, len(known) + left)
+            if not left or (said is not None and (rule.batch or at in self.asked)):
+                return said if known else None
+            await self.ask(at, min(left, rule.batch or left), shared=rule.batch > 0)
 
     def share(self, at: int) -> float | None:
         """Share of the continuations that pass; None where no verdict is known."""
@@ -127,6 +162,7 @@ class Forks:
 async def bisect(forks: Forks, rule: Aliveness) -> Found:
     """The step after which no prefix is alive: a dead prefix stays dead as it grows, so about log2(steps) are tried.
 
+    Where prefixes are asked for a few continuations at a time, alive ones are cheap and tried more often (`pivot`).
     Where a prefix that was taken for dead turns out alive (`confirm`), the search goes on behind it: chance takes an
     alive prefix for dead where its continuations seldom pass. The search is OmegaPRM's (arXiv:2406.06592).
     """
@@ -148,7 +184,7 @@ async def bisect(forks: Forks, rule: Aliveness) -> Found:
         alive = max(k for k, ok in state.items() if ok)
         dead = min((k for k, ok in state.items() if not ok and k > alive), default=last)
         if dead - alive > 1:
-            at = (alive + dead) // 2
+            at = min(dead - 1, alive + max(1, int((dead - alive) * rule.pivot)))
             continue
         unsure = [k for k in (dead, alive) if 0 < k < last and total[k] == rule.forks]
         if not (rule.confirm and unsure):
