@@ -45,7 +45,7 @@ CRITIQUE = critique(chains.critique(chains.first_error(CHAIN, [s.text for s in A
 @pytest.mark.parametrize("name", NAMES)
 def test_every_prompt_reads_as_it_did(name: str, golden: Callable[[str, str], None]) -> None:
     prompt = load(name)
-    messages = prompt.render(PROBLEM, ATTEMPT, CRITIQUE, index=2)
+    messages = prompt.render(PROBLEM, ATTEMPT, CRITIQUE, index=2, shown={"attempts": [ATTEMPT, ATTEMPT]})
     text = "\n".join(f"[{m.role}]\n{m.content}\n" for m in messages)
     golden(f"prompt_{name}", f"{text}\n[reading] {prompt.reading}\n[schema] {prompt.schema or '-'}\n")
 
@@ -78,7 +78,8 @@ def test_an_unknown_word_would_be_found() -> None:
 
 @pytest.mark.parametrize("name", POCKET)
 def test_the_pocket_model_knows_every_word_of_its_prompts(name: str) -> None:
-    for message in load(name).render(PROBLEM, ATTEMPT, critique("Step 1 is wrong : amber is not 3")):
+    said = critique("Step 1 is wrong : amber is not 3")
+    for message in load(name).render(PROBLEM, ATTEMPT, said, shown={"attempts": [ATTEMPT, ATTEMPT]}):
         assert unknown_words(message.content) == set()
 
 
@@ -122,9 +123,9 @@ HOSTILE = [
 @pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.parametrize("name", NAMES)
 def test_no_text_of_a_problem_attempt_or_critique_becomes_more_than_text(name: str, text: str) -> None:
-    calm = load(name).render(PROBLEM, ATTEMPT, CRITIQUE)
+    calm = load(name).render(PROBLEM, ATTEMPT, CRITIQUE, shown={"attempts": [ATTEMPT]})
     problem = replace(PROBLEM, messages=(Message(role="user", content=text),))
-    wild = load(name).render(problem, attempt(text), critique(text))
+    wild = load(name).render(problem, attempt(text), critique(text), shown={"attempts": [attempt(text)]})
     assert [m.role for m in wild] == [m.role for m in calm], "no message more, none of another's"
     shown = [m.content for m in wild if text.rstrip() in m.content]
     assert shown and all("{{ attempt" not in m.content for m in wild)

@@ -89,6 +89,11 @@ def _expect(stage: str, with_: Mapping[str, Any], made: Mapping[str, Expected]) 
     if stage == "revise":
         of = made.get(str(with_.get("critique", "")), Expected(0, chosen)).attempts if with_.get("critique") else chosen
         return Expected(of * with_["n"], of * with_["n"])
+    if stage == "loop":
+        # At most: a right state stops most loops early.
+        return Expected(chosen * with_["turns"] * (2 if with_.get("critic") else 1), chosen * with_["turns"])
+    if stage == "combine":
+        return Expected(with_["n"], with_["n"])
     if stage == "inject":
         return Expected(min(with_["n"], source * HALF), min(with_["n"], source * HALF))
     if stage == "locate" and with_["method"] == "judge":
