@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from errata.records.types import Additions, Attempt, Critique, Drop, Episode, Step
 from errata.registry import Most, PromptName, StepName, stage
-from errata.stages.base import Context, chosen, filtered, located, new_id, rng
+from errata.stages.base import Context, chosen, error_tags, filtered, located, new_id, rng
 
 Mask = Literal["wrong_step", "attempt", "none"]
 """What is kept from the loss: the wrong step (in two turns: the first turn), all of the first attempt, or nothing."""
@@ -67,6 +67,7 @@ async def splice(
                     other=second.id, fork_step=joined.fork_step, style=style,
                     critique=joined.critique.id if joined.critique else None,
                     seen=tuple(sorted(seen)),
+                    tags=() if joined.fork_step is None else error_tags(episode, first, joined.fork_step),
                 )
             )  # fmt: skip
     return Additions(attempts=tuple(spliced), drops=tuple(drops))
