@@ -92,6 +92,9 @@ def _expect(stage: str, with_: Mapping[str, Any], made: Mapping[str, Expected]) 
     if stage == "loop":
         # At most: a right state stops most loops early.
         return Expected(chosen * with_["turns"] * (2 if with_.get("critic") else 1), chosen * with_["turns"])
+    if stage == "search":
+        asked = with_["width"] * (1 + with_["beam"] * with_["depth"])
+        return Expected(asked, asked)
     if stage == "combine":
         return Expected(with_["n"], with_["n"])
     if stage == "inject":
