@@ -111,9 +111,9 @@ def test_dynamic_masks_from_the_threshold_and_stops_a_little_later() -> None:
 
 def test_dynamic_concludes_even_if_the_trace_ends_before_it_is_stopped() -> None:
     n = len(GOLD)
-    a = only(cut([*GOLD, *["some more words"] * 2], rule="dynamic", stop=STOP, close="", over=0.2, slack=0.5))
-    assert a.text == "\n".join([*GOLD, "some more words", "some more words", STOP, RIGHT])
-    assert [s.train for s in a.steps][n:] == [True, True, True, True]
+    a = only(cut([*GOLD, *["some more words"] * 4], rule="dynamic", stop=STOP, slack=0.5))
+    assert a.text == "\n".join([*GOLD, *["some more words"] * 4, STOP, RIGHT])
+    assert [s.train for s in a.steps][n:] == [True, True, False, False, True, True]
 
 
 # ---- with a closing tag

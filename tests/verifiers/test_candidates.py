@@ -54,7 +54,7 @@ def test_leading_zeros_change_no_answer() -> None:
         (["We get 3*4 = 12.\n", "Check.\n", r"\boxed{12.0}"], [(0, 0, "12"), (2, 2, "12")]),
         (["2*3 = 6\n", "6+6 = 12\n", "#### 12"], [(1, 2, "12")]),
         (["2*3 = 6\n", "that is all"], []),
-        ([r"Fill in \boxed{\phantom{2}} and \boxed{}.", r"\boxed{12}"], [(1, 1, "12")]),
+        ([r"Fill in \boxed{\phantom{2}}.", r"\boxed{?}", r"\boxed{12}"], [(2, 2, "12")]),
         (["", "nothing"], []),
     ],
 )
