@@ -47,6 +47,7 @@ SHOWN = {
     "reference": "7",
     "gold_steps": GOLD,
     "first_error": {"step": 1, "exact": True},
+    "attempts": [ATTEMPT, ATTEMPT],
 }
 """What else a prompt may name."""
 SEES = {"reference", "gold_steps", "first_error"}
@@ -140,7 +141,9 @@ HOSTILE = [
 def test_no_text_of_a_problem_attempt_or_critique_becomes_more_than_text(name: str, text: str) -> None:
     calm = load(name).render(PROBLEM, ATTEMPT, CRITIQUE, shown=SHOWN)
     problem = replace(PROBLEM, messages=(Message(role="user", content=text),))
-    wild = load(name).render(problem, attempt(text), critique(text), shown=SHOWN | {"other": attempt(text)})
+    wild = load(name).render(
+        problem, attempt(text), critique(text), shown=SHOWN | {"other": attempt(text), "attempts": [attempt(text)]}
+    )
     assert [m.role for m in wild] == [m.role for m in calm], "no message more, none of another's"
     shown = [m.content for m in wild if text.rstrip() in m.content]
     assert shown and all("{{ attempt" not in m.content for m in wild)

@@ -115,8 +115,19 @@ def _rate(with_: Mapping[str, Any], before: Before) -> Expected:
     return Expected(0, 0) if with_["of"] else Expected(with_["n"], with_["n"])
 
 
+def _loop(with_: Mapping[str, Any], before: Before) -> Expected:
+    # At most: a right state stops most loops early.
+    many = _chosen(with_, before) * with_["turns"]
+    return Expected(many * (2 if with_.get("critic") else 1), many)
+
+
+def _search(with_: Mapping[str, Any], before: Before) -> Expected:
+    asked = with_["width"] * (1 + with_["beam"] * with_["depth"])
+    return Expected(asked, asked)
+
+
 RULES: Mapping[str, Rule] = {
     "sample": _n, "critique": _each, "reflect": _each, "score": _each, "revise": _revise, "fork": _fork,
     "locate": _locate, "inject": _inject, "close_loop": _close_loop, "scrub": _scrub, "judge": _judge,
-    "aggregate": _aggregate, "rate": _rate, "plan": _on_notes, "hint": _on_notes,
+    "aggregate": _aggregate, "rate": _rate, "plan": _on_notes, "hint": _on_notes, "loop": _loop, "search": _search, "combine": _n,
 }  # fmt: skip

@@ -298,6 +298,21 @@ def planned(episode: Episode, steps: Sequence[str]) -> dict[int, list[Note]]:
     return {k: notes for k, notes in sorted(found.items()) if {n.stage for n in notes} == set(steps)}
 
 
+def error_tags(episode: Episode, attempt: Attempt, step: int) -> tuple[Tag, ...]:
+    """Labels of an attempt's error at `step`, by which a corpus can be balanced.
+
+    `first_error` is the tenth of the attempt that it stands in, 0 to 9; `error_source` says whether it is the student's
+    own, injected or made in a continuation (forked); `error_kind`, where gold steps located it there, is its kind.
+    """
+    source = {"injected": "injected", "forked": "forked"}.get(attempt.kind, "own")
+    place = str(min(9, 10 * step // max(1, len(attempt.steps))))
+    tags = (Tag(name="first_error", value=place), Tag(name="error_source", value=source))
+    for c in episode.critiques:
+        if c.attempt == attempt.id and c.source == "gold" and c.first_error == step and ": " in c.text:
+            return (*tags, Tag(name="error_kind", value=c.text.partition(": ")[0]))
+    return tags
+
+
 async def ask_attempt(
     episode: Episode, ctx: Context, messages: Sequence[Message], *, kind: AttemptKind, role: str, branch: str, k: int,
     steps: Rule = "lines", source: StepSource = "student", template: str = "", prefix: tuple[Step, ...] = (),
@@ -330,6 +345,7 @@ __all__ = [
     "Scored",
     "ask_attempt",
     "chosen",
+    "error_tags",
     "filtered",
     "gather",
     "located",

@@ -5,20 +5,21 @@
     first_error  two continuations of the same first steps: a right one over a wrong one (step-level preference)
     correction   two corrections that go on from the same wrong step: the one by `of` over the one by `against`
     score        the best and the worst of a group by a named estimate, at least `margin` apart
+    diverse      right attempts in different words, each with the wrong one that shares most of its first steps
     effect       two critiques of one attempt by how often revisions with them pass
 
 An attempt or critique without a known verdict or estimate is in no pair.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import combinations
 from typing import Literal, NamedTuple
 
-from errata.records.types import Additions, Attempt, Drop, Episode, Outcome, Pair
+from errata.records.types import Additions, Attempt, Drop, Episode, Outcome, Pair, Tag
 from errata.registry import Most, StepName, stage
 from errata.stages.base import Context, chosen, filtered, new_id, rng
 
-Rule = Literal["outcome", "revision", "first_error", "correction", "score", "effect"]
+Rule = Literal["outcome", "revision", "first_error", "correction", "score", "diverse", "effect"]
 
 
 class Found(NamedTuple):
@@ -42,11 +43,13 @@ async def pair(
     margin: float = 0.0,
     most: Most = 1,
     worse: tuple[Literal["pass", "fail"], ...] = ("fail",),
+    tags: dict[str, str] = {},
 ) -> Additions:
     """Pair what the steps `of` made, by `rule`, with each other or with what the steps `against` made.
 
     `worse` is what verdict the rejected one of two corrections may have: a student's own may be right as well.
-    `estimate` names the number that `score` and `effect` compare; pairs less than `margin` apart are none.
+    `estimate`, a mean over all steps that measured it, names the number that `score` and `effect` compare; pairs less
+    than `margin` apart are none. `tags` label the pairs, by name.
     """
     if rule == "outcome":
         pairs_of = _outcomes(episode, ctx, of, against)
@@ -58,6 +61,8 @@ async def pair(
         pairs_of = _corrections(episode, of, against, worse)
     elif rule == "score":
         pairs_of = _scores(episode, of, estimate, margin)
+    elif rule == "diverse":
+        pairs_of = _diverse(episode, of, against)
     else:
         pairs_of = _effects(episode, of, estimate, margin)
     pairs: list[Pair] = []
@@ -71,6 +76,7 @@ async def pair(
             Pair(
                 id=id, stage=ctx.stage, index=len(pairs), rule=rule, chosen=found.chosen, rejected=found.rejected,
                 step=found.step, margin=found.margin,
+                tags=tuple(Tag(name=name, value=value) for name, value in sorted(tags.items())),
             )
         )  # fmt: skip
     return Additions(pairs=tuple(pairs), drops=tuple(drops))
@@ -147,6 +153,26 @@ def _scores(episode: Episode, of: tuple[str, ...], estimate: str, margin: float)
         if high - low <= 0 or high - low < margin:
             return
         yield Found(better, worse, None, high - low)
+
+
+def _diverse(episode: Episode, of: tuple[str, ...], against: tuple[str, ...]) -> Iterator[Found]:
+    """Distinct right attempts with distinct wrong ones, the hardest to tell apart first; none is in two pairs."""
+    right = _distinct(a for a in _made(episode, of) if episode.accepts(a))
+    wrong = _distinct(a for a in _made(episode, against or of) if episode.outcome(a.id) == "fail")
+    shared = {(a.id, b.id): shared_steps(a, b) for a in right for b in wrong}
+    used: set[str] = set()
+    for a, b in sorted(shared, key=lambda both: (-shared[both], both)):
+        if not {a, b} & used:
+            used |= {a, b}
+            yield Found(a, b)
+
+
+def _distinct(attempts: Iterable[Attempt]) -> list[Attempt]:
+    """The first attempt of each wording, white space aside."""
+    found: dict[str, Attempt] = {}
+    for a in attempts:
+        found.setdefault(" ".join(a.text.split()), a)
+    return list(found.values())
 
 
 def _effects(episode: Episode, of: tuple[str, ...], estimate: str, margin: float) -> Iterator[Found]:
