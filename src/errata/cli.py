@@ -79,42 +79,9 @@ def _parser() -> argparse.ArgumentParser:
         made.set_defaults(run=run)
         return made
 
-    def recipe(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("pipeline", type=Path, metavar="PIPELINE", help="a recipe, e.g. pipelines/quickstart.yaml")
-        parser.add_argument(
-            "--set",
-            action="append",
-            default=[],
-            metavar="PATH=VALUE",
-            help="change the recipe, e.g. source.with.count=100",
-        )
-        parser.add_argument("--limit", type=int, metavar="N", help="take only the first N problems")
-
-    def running(parser: argparse.ArgumentParser) -> None:
-        recipe(parser)
-        parser.add_argument(
-            "--out", type=locate, default=Path("out"), metavar="DIR", help="folder, or s3://BUCKET/PATH (out)"
-        )
-        parser.add_argument(
-            "--runner", choices=("local", "ray"), default="local", help="one process, or Ray actors (local)"
-        )
-        parser.add_argument("--workers", type=int, default=2, metavar="N", help="workers of the Ray runner (2)")
-        parser.add_argument(
-            "--address", metavar="ADDRESS", help="the Ray to run on ($RAY_ADDRESS, or one of this machine)"
-        )
-        parser.add_argument(
-            "--grace", type=float, default=GRACE, metavar="SECONDS",
-            help=f"for requests under way at SIGTERM ({GRACE:g})",
-        )  # fmt: skip
-        parser.add_argument(
-            "--metrics-port", type=int, metavar="N", help="serve Prometheus metrics on loopback; 0 takes any"
-        )
-        parser.add_argument("--journal", type=locate, metavar="DIR", help="the journal (OUT/journal)")
-        parser.add_argument("--replay", action="store_true", help="answer from the journal alone; fail on a miss")
-
-    running(command("run", _run, "Run a recipe and write a dataset version."))
+    _running(command("run", _run, "Run a recipe and write a dataset version."))
     rounds = command("iterate", _iterate, "Run a recipe in rounds, each with the student trained on the last.")
-    running(rounds)
+    _running(rounds)
     rounds.add_argument("--rounds", type=_positive, metavar="N", help="rounds (those of the recipe)")
     rounds.add_argument("--models", type=Path, metavar="DIR", help="folder of trained models (OUT/models)")
     check = command("check", _check, "Tell every fault of a recipe or dataset; exit 1 if there is one.")
@@ -126,13 +93,46 @@ def _parser() -> argparse.ArgumentParser:
     shown.add_argument("episode", nargs="?", help="an id, or its first digits")
     command("list", _list, "List sources, stages, engines, verifiers, corpus operations, exports and pipelines.")
     plan = command("plan", _plan, "Show the stages of a recipe and the requests and tokens to expect.")
-    recipe(plan)
+    _recipe(plan)
     plan.add_argument("--simulate", action="store_true", help="also simulate the run on engines of this size:")
     add_options(plan, only=("replicas", "slots", "step_ms", "slope", "prefill_rate", "mean", "p99", "seed"))
     simulate = command("simulate", _simulate, "Serve a simulated engine on loopback, until it is told to stop.")
     simulate.add_argument("--list-faults", action="store_true", help="show the kinds of --fault, and serve nothing")
     add_options(simulate)
     return parser
+
+
+def _recipe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("pipeline", type=Path, metavar="PIPELINE", help="a recipe, e.g. pipelines/quickstart.yaml")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="change the recipe, e.g. source.with.count=100",
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="take only the first N problems")
+
+
+def _running(parser: argparse.ArgumentParser) -> None:
+    _recipe(parser)
+    parser.add_argument(
+        "--out", type=locate, default=Path("out"), metavar="DIR", help="folder, or s3://BUCKET/PATH (out)"
+    )
+    parser.add_argument(
+        "--runner", choices=("local", "ray"), default="local", help="one process, or Ray actors (local)"
+    )
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="workers of the Ray runner (2)")
+    parser.add_argument("--address", metavar="ADDRESS", help="the Ray to run on ($RAY_ADDRESS, or one of this machine)")
+    parser.add_argument(
+        "--grace", type=float, default=GRACE, metavar="SECONDS",
+        help=f"for requests under way at SIGTERM ({GRACE:g})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--metrics-port", type=int, metavar="N", help="serve Prometheus metrics on loopback; 0 takes any"
+    )
+    parser.add_argument("--journal", type=locate, metavar="DIR", help="the journal (OUT/journal)")
+    parser.add_argument("--replay", action="store_true", help="answer from the journal alone; fail on a miss")
 
 
 def _positive(text: str) -> int:

@@ -71,7 +71,7 @@ def _add(made: Examples, row: SftRow | DpoRow, how: Reading) -> None:
                 "weights": list(tokens.weights),
             }
         else:
-            example = _preference(row, how)
+            example = preference(row, how)
     except ExportError as error:
         made.left_out[str(error).removeprefix(f"row {row.id}: ")] += 1
         return
@@ -79,8 +79,11 @@ def _add(made: Examples, row: SftRow | DpoRow, how: Reading) -> None:
     (made.train if row.split == "train" and draw >= how.held_out else made.held_out).append(example)
 
 
-def _preference(row: DpoRow, how: Reading) -> Example:
-    """Prompt and both replies; a reply begins where a token of it would first carry loss, and ends with its turn."""
+def preference(row: DpoRow, how: Reading) -> Example:
+    """Ids of the prompt and of both replies, the assistant's own words at the end of a prompt among the prompt's.
+
+    A reply ends with its turn. Raises ExportError where the two do not begin at the same token.
+    """
     chosen, rejected = (_reply(row, m, how) for m in (row.chosen, row.rejected))
     if chosen[0] != rejected[0]:
         raise ExportError("the two replies do not begin at the same token: pass straddle='split'")
