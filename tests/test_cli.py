@@ -112,6 +112,14 @@ def test_a_plan_of_samples_alone_is_exact_to_the_request(tmp_path: Path, errata:
     assert ran["progress"]["requests"] == 12
 
 
+def test_a_plan_tells_of_the_rounds(errata: Command) -> None:
+    train = "train --data {dataset} --to {out}"
+    changes = sets(*ORACLE, "engines.student.use=pocket", "engines.student.with={}", f"iterate.train={train}")
+    _, told, _ = errata("plan", "pipelines/quickstart.yaml", *changes)
+    assert f"\niterate: 3 rounds; student trained from the last one on sft of the last round: {train}\n" in told
+    assert "iterate:" not in errata("plan", "pipelines/quickstart.yaml")[1]
+
+
 # ---- check
 
 

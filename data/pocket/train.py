@@ -1,8 +1,8 @@
 """Train the pocket student from scratch: a Llama of 0.9M parameters that solves, criticises and revises chains.
 
     pip install -e ".[train]"
-    python data/pocket/train.py --out data/pocket && python data/pocket/export.py --model data/pocket
-    python data/pocket/train.py --out data/pocket --own && python data/pocket/export.py --model data/pocket
+    python data/pocket/train.py --out data/pocket && python -m errata.train graph data/pocket
+    python data/pocket/train.py --out data/pocket --own && python -m errata.train graph data/pocket
 
 Data are generated as training goes (`errata.chains`): no row is read from disk. The student sees solutions, revisions
 of wrong solutions with and without a critique, and critiques; the loss is on the assistant's last turn alone. In the

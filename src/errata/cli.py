@@ -1,13 +1,15 @@
-"""The command line: run, check, show, list, plan, simulate. Errors are one line; a traceback needs `--debug`."""
+"""The command line: run, iterate, check, show, list, plan, simulate. An error is one line; `--debug` shows more."""
 
 import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
+
+from tqdm import tqdm
 
 from errata import __version__, registry
 from errata.errors import ErrataError, RecipeError, Terminated
@@ -21,6 +23,7 @@ from errata.reports.gauges import Gauges
 from errata.runners import job
 from errata.runners.account import Status, Watch, problems
 from errata.runners.drain import GRACE
+from errata.runners.iterate import ROUNDS, iterate
 from errata.runners.options import Options
 from errata.simulate.options import add_options, options_of
 from errata.store.audit import audit_journal, check_calls
@@ -46,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         for fault in getattr(error, "faults", ()) or (str(error),):
             print(f"errata: {show.clean(fault)}", file=sys.stderr)
-        if args.run is _run and not isinstance(error, RecipeError):
+        if args.run in (_run, _iterate) and not isinstance(error, RecipeError):
             print("errata: finished work is kept; the same command resumes", file=sys.stderr)
         return 143 if isinstance(error, Terminated) else 1
     except Exception as error:
@@ -76,29 +79,11 @@ def _parser() -> argparse.ArgumentParser:
         made.set_defaults(run=run)
         return made
 
-    def recipe(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("pipeline", type=Path, metavar="PIPELINE", help="a recipe, e.g. pipelines/quickstart.yaml")
-        parser.add_argument(
-            "--set",
-            action="append",
-            default=[],
-            metavar="PATH=VALUE",
-            help="change the recipe, e.g. source.with.count=100",
-        )
-        parser.add_argument("--limit", type=int, metavar="N", help="take only the first N problems")
-
-    run = command("run", _run, "Run a recipe and write a dataset version.")
-    recipe(run)
-    run.add_argument("--out", type=locate, default=Path("out"), metavar="DIR", help="folder, or s3://BUCKET/PATH (out)")
-    run.add_argument("--runner", choices=("local", "ray"), default="local", help="one process, or Ray actors (local)")
-    run.add_argument("--workers", type=int, default=2, metavar="N", help="workers of the Ray runner (2)")
-    run.add_argument("--address", metavar="ADDRESS", help="the Ray to run on ($RAY_ADDRESS, or one of this machine)")
-    run.add_argument(
-        "--grace", type=float, default=GRACE, metavar="SECONDS", help=f"for requests under way at SIGTERM ({GRACE:g})"
-    )
-    run.add_argument("--metrics-port", type=int, metavar="N", help="serve Prometheus metrics on loopback; 0 takes any")
-    run.add_argument("--journal", type=locate, metavar="DIR", help="the journal (OUT/journal)")
-    run.add_argument("--replay", action="store_true", help="answer from the journal alone; fail on a miss")
+    _running(command("run", _run, "Run a recipe and write a dataset version."))
+    rounds = command("iterate", _iterate, "Run a recipe in rounds, each with the student trained on the last.")
+    _running(rounds)
+    rounds.add_argument("--rounds", type=_positive, metavar="N", help="rounds (those of the recipe)")
+    rounds.add_argument("--models", type=Path, metavar="DIR", help="folder of trained models (OUT/models)")
     check = command("check", _check, "Tell every fault of a recipe or dataset; exit 1 if there is one.")
     check.add_argument("path", type=locate)
     check.add_argument("--journal", type=locate, metavar="DIR", help="also audit the journal that a dataset came from")
@@ -108,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     shown.add_argument("episode", nargs="?", help="an id, or its first digits")
     command("list", _list, "List sources, stages, engines, verifiers, corpus operations, exports and pipelines.")
     plan = command("plan", _plan, "Show the stages of a recipe and the requests and tokens to expect.")
-    recipe(plan)
+    _recipe(plan)
     plan.add_argument("--simulate", action="store_true", help="also simulate the run on engines of this size:")
     add_options(plan, only=("replicas", "slots", "step_ms", "slope", "prefill_rate", "mean", "p99", "seed"))
     simulate = command("simulate", _simulate, "Serve a simulated engine on loopback, until it is told to stop.")
@@ -117,12 +102,56 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(args: argparse.Namespace) -> int:
-    options = Options(
+def _recipe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("pipeline", type=Path, metavar="PIPELINE", help="a recipe, e.g. pipelines/quickstart.yaml")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="change the recipe, e.g. source.with.count=100",
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="take only the first N problems")
+
+
+def _running(parser: argparse.ArgumentParser) -> None:
+    _recipe(parser)
+    parser.add_argument(
+        "--out", type=locate, default=Path("out"), metavar="DIR", help="folder, or s3://BUCKET/PATH (out)"
+    )
+    parser.add_argument(
+        "--runner", choices=("local", "ray"), default="local", help="one process, or Ray actors (local)"
+    )
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="workers of the Ray runner (2)")
+    parser.add_argument("--address", metavar="ADDRESS", help="the Ray to run on ($RAY_ADDRESS, or one of this machine)")
+    parser.add_argument(
+        "--grace", type=float, default=GRACE, metavar="SECONDS",
+        help=f"for requests under way at SIGTERM ({GRACE:g})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--metrics-port", type=int, metavar="N", help="serve Prometheus metrics on loopback; 0 takes any"
+    )
+    parser.add_argument("--journal", type=locate, metavar="DIR", help="the journal (OUT/journal)")
+    parser.add_argument("--replay", action="store_true", help="answer from the journal alone; fail on a miss")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def _options(args: argparse.Namespace) -> Options:
+    return Options(
         recipe=args.pipeline, out=args.out, changes=tuple(args.set), limit=args.limit, runner=args.runner,
         journal=args.journal, replay=args.replay, workers=args.workers, address=args.address, grace=args.grace,
     )  # fmt: skip
-    began = time.monotonic()
+
+
+@contextmanager
+def _watched(args: argparse.Namespace) -> Iterator[Watch]:
+    """What is told how a run gets on: the terminal, and whoever asks for metrics."""
     with ExitStack() as stack:
         watchers: list[Watch] = [stack.enter_context(Bars()).update]
         if args.metrics_port is not None:
@@ -134,11 +163,29 @@ def _run(args: argparse.Namespace) -> int:
             for tell in watchers:
                 tell(status)
 
-        _, finished = job.run(options, watch)
+        yield watch
+
+
+def _run(args: argparse.Namespace) -> int:
+    began = time.monotonic()
+    with _watched(args) as watch:
+        _, finished = job.run(_options(args), watch)
     if not finished.new:
         print(f"{finished.path} is finished already and is never rewritten")
         return 0
     print(_summary(finished, time.monotonic() - began))
+    return 0
+
+
+def _iterate(args: argparse.Namespace) -> int:
+    def tell(line: str) -> None:
+        tqdm.write(show.clean(line))  # above the bars, if there are any
+        sys.stdout.flush()
+
+    with _watched(args) as watch:
+        done = iterate(_options(args), watch, rounds=args.rounds, models=args.models, tell=tell)
+    folder = args.out / done[-1].dataset.partition("/")[0]
+    print(f"{len(done)} rounds: {folder / ROUNDS} tells of each")
     return 0
 
 

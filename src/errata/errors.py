@@ -8,6 +8,7 @@
     |   +-- ReplayMiss     the journal holds no reply to this request
     +-- StoreError         parts, journal, manifest or dataset cannot be written or trusted
     +-- ExportError        a row cannot be expressed as asked
+    +-- TrainingError      a training command failed between two rounds
     +-- MissingExtra       an optional package is needed
     +-- Terminated         the run was told to end
 
@@ -61,6 +62,10 @@ class StoreError(ErrataError):
 
 class ExportError(ErrataError):
     """A row that a format or tokenizer cannot express exactly; never exported approximately."""
+
+
+class TrainingError(ErrataError):
+    """A training command that failed, or wrote no model that its engine can run. Finished rounds are kept."""
 
 
 class Terminated(ErrataError):

@@ -141,9 +141,8 @@ HOSTILE = [
 def test_no_text_of_a_problem_attempt_or_critique_becomes_more_than_text(name: str, text: str) -> None:
     calm = load(name).render(PROBLEM, ATTEMPT, CRITIQUE, shown=SHOWN)
     problem = replace(PROBLEM, messages=(Message(role="user", content=text),))
-    wild = load(name).render(
-        problem, attempt(text), critique(text), shown=SHOWN | {"other": attempt(text), "attempts": [attempt(text)]}
-    )
+    named = SHOWN | {"other": attempt(text), "attempts": [attempt(text)]}
+    wild = load(name).render(problem, attempt(text), critique(text), shown=named)
     assert [m.role for m in wild] == [m.role for m in calm], "no message more, none of another's"
     shown = [m.content for m in wild if text.rstrip() in m.content]
     assert shown and all("{{ attempt" not in m.content for m in wild)

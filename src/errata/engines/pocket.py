@@ -237,18 +237,19 @@ class Pocket:
     seen: tuple[str, ...] = ()
 
     def __init__(self, *, path: FilePath = "", slots: int = 32, threads: int = 0) -> None:
-        self._folder = Path(path) if path else shipped()
-        missing = [f for f in FILES if not (self._folder / f).is_file()]
+        self.folder = Path(path) if path else shipped()
+        """The model's files."""
+        missing = [f for f in FILES if not (self.folder / f).is_file()]
         if missing:
             raise RecipeError(
-                f"pocket: {self._folder} has no {', '.join(missing)}: name a folder with {', '.join(FILES)} "
-                "(model.onnx is made by data/pocket/export.py)"
+                f"pocket: {self.folder} has no {', '.join(missing)}: name a folder with {', '.join(FILES)} "
+                "(python -m errata.train graph FOLDER makes model.onnx)"
             )
         if slots < 1 or threads < 0:
             raise RecipeError(f"pocket: slots is {slots} and threads {threads}: use at least 1 slot and 0 threads")
         self._slots, self._threads = slots, threads
-        self._end: int = json.loads((self._folder / "config.json").read_text(encoding="utf-8"))["eos_token_id"]
-        self._words = Words(self._folder)
+        self._end: int = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))["eos_token_id"]
+        self._words = Words(self.folder)
         self._worker: _Worker | None = None
         self._closed = False
 
@@ -259,7 +260,7 @@ class Pocket:
             engine="pocket",
             version=1,
             model="errata-pocket",
-            revision=_digest(self._folder.resolve()),
+            revision=_digest(self.folder.resolve()),
             detail=f"code {code}, onnxruntime {onnxruntime.__version__}",
             licence="Apache-2.0",
         )
@@ -306,9 +307,9 @@ class Pocket:
         if self._worker is None:
             threads = self._threads or len(os.sched_getaffinity(0))
             try:
-                decoder = Decoder(folder=self._folder, slots=self._slots, threads=threads, end=self._end)
+                decoder = Decoder(folder=self.folder, slots=self._slots, threads=threads, end=self._end)
             except Exception as e:  # onnxruntime's errors share no type of their own
-                raise EngineDown(f"pocket: {self._folder / 'model.onnx'} cannot be loaded: {e}") from e
+                raise EngineDown(f"pocket: {self.folder / 'model.onnx'} cannot be loaded: {e}") from e
             self._worker = _Worker(decoder, self._words)
         return self._worker
 

@@ -6,6 +6,7 @@ import json
 import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,20 @@ from msgspec import structs
 from errata import prompts, registry
 from errata.errors import ErrataError, RecipeError
 from errata.exports.base import ExportContext
+from errata.recipe import iteration
+from errata.recipe.changes import apply
 from errata.recipe.graph import ancestors, order
-from errata.recipe.spec import EngineSpec, ExportSpec, Gate, Price, Recipe, SamplingSpec, StepSpec, Use
+from errata.recipe.spec import (
+    EngineSpec,
+    ExportSpec,
+    Gate,
+    IterateSpec,
+    Price,
+    Recipe,
+    SamplingSpec,
+    StepSpec,
+    Use,
+)
 from errata.records.schema import record_schema
 from errata.records.types import Episode, Problem
 from errata.registry import Component, Kind
@@ -33,6 +46,7 @@ _Validator = extend(  # type: ignore[no-untyped-call]
 _PUBLIC = ", ".join(sorted(prompts.PUBLIC))
 MOST_VALUES = 100_000
 """A line of YAML can stand for the line before it nine times, and ten such lines for more than memory holds."""
+_OURS = {"journal": "replies", "models": "trained models"}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -56,6 +70,7 @@ def schema() -> dict[str, Any]:
     made["properties"] |= {"name": names, "version": {"type": ["string", "number"]}}
     made["properties"]["limit"] = {"type": ["integer", "null"], "minimum": 1}
     made["properties"]["exports"]["minItems"] = 1
+    made["properties"]["iterate"] = record_schema(IterateSpec)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "errata recipe", **made}
 
 
@@ -78,20 +93,47 @@ def read(path: Path, changes: Sequence[str] = ()) -> Recipe:
     faults: list[str] = []
     for change in changes:
         try:
-            _apply(data, change)
+            apply(data, change)
         except RecipeError as error:
             faults += error.faults
     data = _plain(data, path.name)
     faults += _faults(schema(), data, "")
     if faults:
         raise RecipeError(*faults)
-    recipe = _build(data)
-    faults = _names(recipe)
-    recipe, more = _components(recipe, path.parent)
-    faults += more
+    recipe = _whole(data, path.parent)
+    for i, more in enumerate(recipe.iterate.sets if recipe.iterate else ()):
+        faults += _of_round(data, more, path.parent, f"iterate.sets.{i}")
     if faults:
         raise RecipeError(*faults)
     return recipe
+
+
+def _whole(data: dict[str, Any], folder: Path) -> Recipe:
+    """The recipe of data that keeps to the schema. Raises RecipeError."""
+    recipe = _build(data)
+    faults = _names(recipe)
+    recipe, more = _components(recipe, folder)
+    faults += [*more, *iteration.faults(recipe, folder)]
+    if faults:
+        raise RecipeError(*faults)
+    return recipe
+
+
+def _of_round(data: dict[str, Any], changes: Sequence[str], folder: Path, where: str) -> list[str]:
+    """Faults of the recipe as the changes of one round leave it."""
+    changed = deepcopy(data)
+    try:
+        for change in changes:
+            apply(changed, change)
+        changed = _plain(changed, "it")
+        faults = _faults(schema(), changed, "")
+        if not faults:
+            _whole(changed, folder)
+    except RecipeError as error:
+        faults = list(error.faults)
+    if not faults and any(changed[key] != data[key] for key in ("name", "iterate")):
+        faults = ["a round can change neither `name` nor `iterate`"]
+    return [f"{where}: {fault}" for fault in faults]
 
 
 def _no_file(path: Path, error: OSError) -> str:
@@ -99,46 +141,6 @@ def _no_file(path: Path, error: OSError) -> str:
     near = sorted(str(p) for p in folder.glob("*.yaml"))
     exists = f"there are {', '.join(near)}" if near else f"{folder} holds no .yaml file"
     return f"cannot read {path} ({error.strerror}): {exists}"
-
-
-def _apply(data: dict[str, Any], change: str) -> None:
-    """Carry out one `path=value`; items of a list are named by their `name` or `use`, or counted from 0."""
-    path, equals, text = change.partition("=")
-    if not equals:
-        raise RecipeError(f"--set {change}: write path=value, e.g. source.with.count=100")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"--set {change}: the value is not YAML") from error
-    here: Any = data
-    *parents, last = path.split(".")
-    for i, key in enumerate(parents):
-        here = _child(here, key, ".".join(parents[: i + 1]))
-    if isinstance(here, list):
-        here[_position(here, last, path)] = value
-    elif isinstance(here, dict):
-        here[last] = value
-    else:
-        raise RecipeError(f"--set {change}: {'.'.join(parents)} is {here!r} and has no parts")
-
-
-def _child(here: Any, key: str, path: str) -> Any:
-    if isinstance(here, list):
-        return here[_position(here, key, path)]
-    if isinstance(here, dict):
-        if here.get(key) is None:
-            here[key] = {}
-        return here[key]
-    raise RecipeError(f"--set {path}: {here!r} has no parts")
-
-
-def _position(items: list[Any], key: str, path: str) -> int:
-    names = [i.get("name") or i.get("use") if isinstance(i, dict) else str(i) for i in items]
-    if key in names:
-        return names.index(key)
-    if key.isdigit() and int(key) < len(items):
-        return int(key)
-    raise RecipeError(f"--set {path}: there is no {key!r}; there are {', '.join(str(n) for n in names)}")
 
 
 def _faults(rules: Mapping[str, Any], data: Any, where: str) -> list[str]:
@@ -192,7 +194,8 @@ def _use(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _build(data: dict[str, Any]) -> Recipe:
     """The typed recipe; its structure is known to be right."""
-    plain = {k: v for k, v in data.items() if k not in ("source", "engines", "stages", "corpus", "exports", "gates")}
+    built = ("source", "engines", "stages", "corpus", "exports", "gates", "iterate")
+    plain = {k: v for k, v in data.items() if k not in built}
     plain["version"] = str(plain["version"])
     engines = {}
     for role, e in (data.get("engines") or {}).items():
@@ -213,9 +216,13 @@ def _build(data: dict[str, Any]) -> Recipe:
         for s in data.get("stages") or ()
     )  # fmt: skip
     exports = tuple(ExportSpec(**_use(e), name=e.get("name") or e["use"].rpartition(":")[2]) for e in data["exports"])
+    iterate = None
+    if "iterate" in data:
+        rounds = dict(data["iterate"])
+        iterate = IterateSpec(**{**rounds, "sets": tuple(map(tuple, rounds.get("sets") or ()))})
     return Recipe(
         **plain, source=Use(**_use(data["source"])), engines=engines, stages=steps,
-        corpus=tuple(Use(**_use(c)) for c in data.get("corpus") or ()), exports=exports,
+        corpus=tuple(Use(**_use(c)) for c in data.get("corpus") or ()), exports=exports, iterate=iterate,
         gates=tuple(Gate(**g) for g in data.get("gates") or ()),
     )  # fmt: skip
 
@@ -225,8 +232,8 @@ def _names(recipe: Recipe) -> list[str]:
     steps, exports = [s.name for s in recipe.stages], [e.name for e in recipe.exports]
     if not NAME.fullmatch(recipe.name):
         faults.append(f"name: {recipe.name!r} may hold letters, digits, '.', '_' and '-' alone")
-    if recipe.name == "journal":
-        faults.append("name: 'journal' is the folder of replies beside the datasets; take another")
+    if recipe.name in _OURS:
+        faults.append(f"name: {recipe.name!r} is the folder of {_OURS[recipe.name]} beside the datasets; take another")
     for what, names in (("stages", steps), ("exports", exports)):
         faults += [
             f"{what}: two are called {n!r}; give one a name of its own"

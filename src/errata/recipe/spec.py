@@ -1,7 +1,7 @@
 """A recipe as types: what one YAML file in `pipelines/` may say."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
@@ -79,6 +79,26 @@ class Gate(Struct, frozen=True, kw_only=True):
     max: float | None = None
 
 
+class IterateSpec(Struct, frozen=True, kw_only=True):
+    """Rounds: each makes a dataset version, then trains the student that the next one works with."""
+
+    train: str
+    """The training command, split into arguments as a shell would, and run without one. {dataset}: the version's
+    folder; {config}; {model}: what training starts from; {out}: the folder to write the new model to; {round}: from 1;
+    {seed}: the round's own, below 2^31; {python}: the interpreter that runs errata."""
+    rounds: Count = 3
+    student: str = "student"
+    """The role that is trained. Other roles keep their models."""
+    config: str = ""
+    """The export that {config} names. Empty: the first."""
+    start: Literal["previous", "base"] = "previous"
+    """Train on from the last round's student, or each time from the first round's."""
+    keep: Literal["last", "all"] = "last"
+    """Train on the last round's dataset, or on those of all rounds so far: {dataset} is then repeated."""
+    sets: tuple[tuple[str, ...], ...] = ()
+    """Changes for each round, written as for `--set`; rounds beyond the list keep to its last entry."""
+
+
 class Recipe(Struct, frozen=True, kw_only=True):
     """One pipeline."""
 
@@ -100,6 +120,8 @@ class Recipe(Struct, frozen=True, kw_only=True):
     corpus: tuple[Use, ...] = ()
     exports: tuple[ExportSpec, ...]
     gates: tuple[Gate, ...] = ()
+    iterate: IterateSpec | None = None
+    """How `errata iterate` repeats it with a student trained on its rows; `errata run` makes one round."""
     concurrency: Count = 2048
     """Episodes in flight, on each worker; changes no row. Many, so that all first samples come before what follows from
     them: the end of a run is then short requests' last ones, not whole chains."""
@@ -107,5 +129,5 @@ class Recipe(Struct, frozen=True, kw_only=True):
     """Problems in a part, the unit of commit; changes no row."""
 
 
-NOT_IN_VERSION = ("gates", "concurrency", "part_size")
+NOT_IN_VERSION = ("gates", "iterate", "concurrency", "part_size")
 """Fields that change how a run goes and none of its rows."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from errata.records.manifest import manifest_schema
+from errata.records.rounds import rounds_schema
 from errata.records.rows import (
     ContrastRow,
     CriticRow,
@@ -40,6 +41,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     """Every generated schema by the name of its file, without `.json`."""
     found = {name: (record.__name__, record_schema(record)) for name, record in RECORDS.items()}
     found["manifest"] = ("Manifest", manifest_schema())
+    found["rounds"] = ("Rounds", rounds_schema())
     dialect = "https://json-schema.org/draft/2020-12/schema"
     return {name: {"$schema": dialect, "title": title, **schema} for name, (title, schema) in found.items()}
 

@@ -57,6 +57,7 @@ def outline(recipe: Recipe, problems: int | None, characters: float) -> str:
     lines += [columns(rows, right=[3]), "", "corpus: " + (", ".join(c.use for c in recipe.corpus) or "-")]
     lines += [
         "exports: " + ", ".join(e.name for e in recipe.exports),
+        *_rounds(recipe),
         "",
         "expected, if half of all attempts pass and a reply takes half its limit:",
     ]
@@ -67,3 +68,16 @@ def outline(recipe: Recipe, problems: int | None, characters: float) -> str:
         for role, (r, t) in total.items()
     ] or ["  no engine is asked"]
     return "\n".join(lines)
+
+
+def _rounds(recipe: Recipe) -> list[str]:
+    """What `errata iterate` would do beyond the one round that is outlined."""
+    block = recipe.iterate
+    if block is None:
+        return []
+    config = block.config or recipe.exports[0].name
+    data = "all rounds" if block.keep == "all" else "the last round"
+    model = "the first model" if block.start == "base" else "the last one"
+    return [
+        f"iterate: {block.rounds} rounds; {block.student} trained from {model} on {config} of {data}: {block.train}"
+    ]

@@ -1,7 +1,4 @@
-"""Write model.onnx beside model.safetensors: the same weights, for the CPU runtime of the default engine.
-
-    pip install "errata[train]"
-    python data/pocket/export.py --model data/pocket
+"""`model.onnx` beside `model.safetensors`: the same weights, for the CPU runtime of the pocket engine.
 
 The graph names byte ranges of model.safetensors as its external data, so the weights are shipped once. It is made for
 decoding in a batch of ragged rows: every row has its own length, keys and values are updated in place, and a row's
@@ -11,7 +8,6 @@ result does not depend on the others.
     past_key.i, past_value.i [B, H, 512, D]  ->  logits [B * S, V], present_key.i, present_value.i (bind them to past_*)
 """
 
-import argparse
 import json
 import struct
 from pathlib import Path
@@ -21,11 +17,13 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
+from errata.errors import ExportError
+
 WEIGHTS = "model.safetensors"
 MICROSOFT = "com.microsoft"
 
 
-def weights(folder: Path) -> list[TensorProto]:
+def _weights(folder: Path) -> list[TensorProto]:
     """The tensors of the safetensors file as initializers that point into that file."""
     with (folder / WEIGHTS).open("rb") as file:
         (size,) = struct.unpack("<Q", file.read(8))
@@ -35,7 +33,7 @@ def weights(folder: Path) -> list[TensorProto]:
         if name == "__metadata__":
             continue
         if entry["dtype"] != "F32":
-            raise SystemExit(f"{name} is {entry['dtype']}, not F32: save the model's weights in float32")
+            raise ExportError(f"{name} is {entry['dtype']}, not F32: save the model's weights in float32")
         begin, end = entry["data_offsets"]
         tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=entry["shape"])
         tensor.data_location = TensorProto.EXTERNAL
@@ -45,7 +43,7 @@ def weights(folder: Path) -> list[TensorProto]:
     return found
 
 
-class Graph:
+class _Graph:
     """Nodes in order; every call adds one and names its outputs."""
 
     def __init__(self) -> None:
@@ -74,7 +72,7 @@ class Graph:
         return normed, total
 
 
-def attention(graph: Graph, config: dict[str, Any], x: str, i: int) -> str:
+def _attention(graph: _Graph, config: dict[str, Any], x: str, i: int) -> str:
     """Causal attention of layer `i` over the row's own keys; x and the result are [B * S, hidden]."""
     p = f"model.layers.{i}.self_attn"
     qkv = graph.linear(x, [f"{p}.{n}_proj.weight" for n in "qkv"], f"l{i}.qkv")
@@ -93,7 +91,7 @@ def attention(graph: Graph, config: dict[str, Any], x: str, i: int) -> str:
     return graph.linear(flat, [f"{p}.o_proj.weight"], f"l{i}.attended")
 
 
-def feed_forward(graph: Graph, x: str, i: int) -> str:
+def _feed_forward(graph: _Graph, x: str, i: int) -> str:
     p = f"model.layers.{i}.mlp"
     both = graph.linear(x, [f"{p}.gate_proj.weight", f"{p}.up_proj.weight"], f"l{i}.both")
     graph.add("Split", [both], [f"l{i}.gate", f"l{i}.up"], axis=1, num_outputs=2)
@@ -102,9 +100,9 @@ def feed_forward(graph: Graph, x: str, i: int) -> str:
     return graph.linear(f"l{i}.product", [f"{p}.down_proj.weight"], f"l{i}.fed")
 
 
-def layers(config: dict[str, Any]) -> list[NodeProto]:
+def _layers(config: dict[str, Any]) -> list[NodeProto]:
     """The whole model from ids to logits."""
-    graph = Graph()
+    graph = _Graph()
     epsilon = config["rms_norm_eps"]
     graph.add("Reshape", ["input_ids", "one_row"], ["ids"])
     graph.add("Gather", ["model.embed_tokens.weight", "ids"], ["residual"])
@@ -121,14 +119,14 @@ def layers(config: dict[str, Any]) -> list[NodeProto]:
     for i in range(count):
         after = f"model.layers.{i + 1}.input_layernorm.weight" if i + 1 < count else "model.norm.weight"
         x, residual = graph.add_and_norm(
-            attention(graph, config, x, i), residual, f"model.layers.{i}.post_attention_layernorm.weight", epsilon
+            _attention(graph, config, x, i), residual, f"model.layers.{i}.post_attention_layernorm.weight", epsilon
         )
-        x, residual = graph.add_and_norm(feed_forward(graph, x, i), residual, after, epsilon)
+        x, residual = graph.add_and_norm(_feed_forward(graph, x, i), residual, after, epsilon)
     graph.linear(x, ["model.embed_tokens.weight"], "logits")
     return graph.nodes
 
 
-def constants(config: dict[str, Any]) -> list[TensorProto]:
+def _constants(config: dict[str, Any]) -> list[TensorProto]:
     """Rotary tables [positions, D / 2] and shapes."""
     theta = config["rope_parameters"]["rope_theta"]
     half = config["head_dim"] // 2
@@ -142,7 +140,7 @@ def constants(config: dict[str, Any]) -> list[TensorProto]:
     return [numpy_helper.from_array(v, n) for n, v in values.items()]
 
 
-def interface(config: dict[str, Any]) -> tuple[list[ValueInfoProto], list[ValueInfoProto]]:
+def _interface(config: dict[str, Any]) -> tuple[list[ValueInfoProto], list[ValueInfoProto]]:
     """Inputs and outputs."""
     cache = ["B", config["num_key_value_heads"], config["max_position_embeddings"], config["head_dim"]]
     names = [f"{kind}.{i}" for i in range(config["num_hidden_layers"]) for kind in ("key", "value")]
@@ -161,18 +159,21 @@ def interface(config: dict[str, Any]) -> tuple[list[ValueInfoProto], list[ValueI
 
 
 def export(folder: Path) -> Path:
-    """Write `folder`/model.onnx and return its path."""
+    """Write `folder`/model.onnx for its config.json and model.safetensors, and return its path.
+
+    Raises ExportError for a model that is no plain Llama with tied embeddings in float32.
+    """
     config = json.loads((folder / "config.json").read_text())
     expected = {"model_type": "llama", "tie_word_embeddings": True, "attention_bias": False, "mlp_bias": False}
     wrong = [f"{k} is {config.get(k)!r}, not {v!r}" for k, v in expected.items() if config.get(k) != v]
     if config["rope_parameters"]["rope_type"] != "default":
         wrong.append("rope_type is not 'default'")
     if wrong:
-        raise SystemExit(f"{folder}/config.json: {'; '.join(wrong)}")
-    inputs, outputs = interface(config)
-    tensors = [*weights(folder), *constants(config)]
+        raise ExportError(f"{folder}/config.json: {'; '.join(wrong)}")
+    inputs, outputs = _interface(config)
+    tensors = [*_weights(folder), *_constants(config)]
     model = helper.make_model(
-        helper.make_graph(layers(config), "pocket", inputs, outputs, tensors),
+        helper.make_graph(_layers(config), "pocket", inputs, outputs, tensors),
         opset_imports=[helper.make_opsetid("", 18), helper.make_opsetid(MICROSOFT, 1)],
         ir_version=9,
         producer_name="errata",
@@ -180,14 +181,3 @@ def export(folder: Path) -> Path:
     path = folder / "model.onnx"
     onnx.save_model(model, str(path))
     return path
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True, help="folder of config.json and model.safetensors")
-    path = export(parser.parse_args().model)
-    print(f"{path}: {path.stat().st_size} bytes")
-
-
-if __name__ == "__main__":
-    main()
