@@ -79,7 +79,10 @@ def outline(recipe: Recipe, problems: int | None, characters: float) -> str:
 def _expect(stage: str, with_: Mapping[str, Any], made: Mapping[str, Expected]) -> Expected:
     """Requests and attempts of one stage; a stage of the user's own is taken to ask nothing."""
     if stage == "sample":
-        return Expected(with_["n"], with_["n"])
+        many = with_["n"] * (with_["share"][1] - with_["share"][0])
+        return Expected(many, many)
+    if stage in ("plan", "hint"):
+        return _guided(stage, with_, made)
     source = made.get(str(with_.get("of", "")), Expected(0, 1)).attempts
     most = with_.get("most") or source
     share = HALF if with_.get("outcome") in ("fail", "pass") else 1.0
@@ -89,6 +92,11 @@ def _expect(stage: str, with_: Mapping[str, Any], made: Mapping[str, Expected]) 
     if stage == "revise":
         of = made.get(str(with_.get("critique", "")), Expected(0, chosen)).attempts if with_.get("critique") else chosen
         return Expected(of * with_["n"], of * with_["n"])
+    if stage == "correct":
+        of = made.get(str(with_["critique"]), Expected(0, chosen * HALF)).attempts
+        return Expected(of * with_["n"], of * with_["n"])
+    if stage == "score":
+        return Expected(chosen, chosen)
     if stage == "inject":
         return Expected(min(with_["n"], source * HALF), min(with_["n"], source * HALF))
     if stage == "locate" and with_["method"] == "judge":
@@ -97,3 +105,13 @@ def _expect(stage: str, with_: Mapping[str, Any], made: Mapping[str, Expected]) 
         # The whole, and about log2 of ten steps.
         return Expected(chosen * with_["forks"] * 4, chosen)
     return Expected(0, source)
+
+
+def _guided(stage: str, with_: Mapping[str, Any], made: Mapping[str, Expected]) -> Expected:
+    """Notes, or attempts that are shown some: n, or as many as there are sets of earlier notes."""
+    many = float(with_["n"])
+    if with_["notes"]:
+        sets = min(made[name].attempts for name in with_["notes"] if name in made)
+        many = sets if stage == "plan" else sets * many
+    many *= HALF if with_["unless"] else 1.0
+    return Expected(many, many)
