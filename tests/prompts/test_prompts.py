@@ -45,12 +45,13 @@ SHOWN = {
     "notes": dict.fromkeys(("modules", "adapted", "structure"), "amber is 7"),
     "reference": "7",
     "gold_steps": GOLD,
+    "first_error": {"step": 1, "exact": True},
 }
 """What else a prompt may name."""
-SEES = {"reference", "gold_steps"}
+SEES = {"reference", "gold_steps", "first_error"}
 PRIVILEGED = {
     "analyse_error", "explain_answer", "chains_explain_answer", "reformulate", "explain_mistake",
-    "regenesis_adapt_to_answer", "regenesis_structure_to_answer",
+    "regenesis_adapt_to_answer", "regenesis_structure_to_answer", "critique_steps_guided",
 }  # fmt: skip
 """Prompts that are for stages which show privileged context, by their `see`."""
 

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+FIELDS = ("verdict", "rule", "style", "form", "label")
+"""Columns that only some kinds of rows have, and that corpus operations may go by where they are text."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Narrow:
@@ -17,3 +20,5 @@ class Narrow:
     """The row's labels."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """The row's numbers."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """What the rows of its kind say in one word: FIELDS."""

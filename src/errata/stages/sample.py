@@ -6,8 +6,8 @@ from typing import Literal
 from errata.records.ids import seed
 from errata.records.segment import Rule
 from errata.records.types import Additions, Episode
-from errata.registry import Count, PromptName, Role, stage
-from errata.stages.base import Context, ask_attempt, gather, new_id, quarantined
+from errata.registry import Count, PromptName, Role, StepName, stage
+from errata.stages.base import Context, ask_attempt, chosen, gather, new_id, quarantined
 
 
 @stage(version=1)
@@ -22,14 +22,22 @@ async def sample(
     source: Literal["student", "teacher"] = "student",
     share: tuple[float, float] = (0.0, 1.0),
     logprobs: bool = False,
+    hard: StepName = "",
+    below: float = 0.5,
 ) -> Additions:
     """Sample n attempts at the problem from the engine that plays `role`; a teacher's are of the kind `expert`.
 
     Every problem has a place from 0 to 1, drawn once a run: those outside `share` are passed over, so that two steps
-    with shares that do not meet work on different problems. With `logprobs`, attempts hold those of their tokens too.
+    with shares that do not meet work on different problems. With `hard`, a step that has sampled before, only problems
+    are sampled where the share of its attempts that pass is less than `below`: more attempts at harder ones. With
+    `logprobs`, attempts hold those of their tokens too.
     """
     if not share[0] <= random.Random(seed(run=ctx.run_seed, problem=episode.id, share="sample")).random() < share[1]:
         return Additions()
+    if hard:
+        known = [o for a in chosen(episode, of=hard, outcome="any") if (o := episode.outcome(a.id)) != "unknown"]
+        if not known or known.count("pass") / len(known) >= below:
+            return Additions()
     template = ctx.prompt(prompt)
     tasks = {
         new_id(episode, ctx, "", k): ask_attempt(
