@@ -92,18 +92,8 @@ def _expect(stage: str, with_: Mapping[str, Any], made: Mapping[str, Expected]) 
     if stage == "revise":
         of = made.get(str(with_.get("critique", "")), Expected(0, chosen)).attempts if with_.get("critique") else chosen
         return Expected(of * with_["n"], of * with_["n"])
-    if stage == "correct":
-        of = made.get(str(with_["critique"]), Expected(0, chosen * HALF)).attempts
-        return Expected(of * with_["n"], of * with_["n"])
-    if stage == "score":
-        return Expected(chosen, chosen)
-    if stage == "close_loop":
-        tried = sum(made[c].attempts for c in with_["critiques"] if c in made)
-        arms = 1 + bool(with_["placebo"]) + bool(with_["wrong"])
-        return Expected(tried * with_["k"] * arms, tried * with_["k"] * arms)
-    if stage == "scrub":
-        tried = sum(made[c].attempts for c in with_["of"] if c in made)
-        return Expected(tried * with_["n"] if with_["role"] else 0, tried)
+    if stage in ("correct", "score", "close_loop", "scrub"):
+        return _after_critiques(stage, with_, made, chosen)
     if stage == "inject":
         return Expected(min(with_["n"], source * HALF), min(with_["n"], source * HALF))
     if stage == "locate" and with_["method"] == "judge":
@@ -122,3 +112,17 @@ def _guided(stage: str, with_: Mapping[str, Any], made: Mapping[str, Expected]) 
         many = sets if stage == "plan" else sets * many
     many *= HALF if with_["unless"] else 1.0
     return Expected(many, many)
+
+
+def _after_critiques(stage: str, with_: Mapping[str, Any], made: Mapping[str, Expected], chosen: float) -> Expected:
+    """What corrects by critiques, tries them or sorts them out, and what scores attempts."""
+    if stage == "correct":
+        many = made.get(str(with_["critique"]), Expected(0, chosen * HALF)).attempts * with_["n"]
+        return Expected(many, many)
+    if stage == "score":
+        return Expected(chosen, chosen)
+    tried = sum(made[c].attempts for c in with_["critiques" if stage == "close_loop" else "of"] if c in made)
+    if stage == "scrub":
+        return Expected(tried * with_["n"] if with_["role"] else 0, tried)
+    arms = 1 + bool(with_["placebo"]) + bool(with_["wrong"])
+    return Expected(tried * with_["k"] * arms, tried * with_["k"] * arms)
