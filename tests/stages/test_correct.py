@@ -28,7 +28,7 @@ PLACE = chains.first_error(chain_of(P), [s.text for s in WRONG.steps])
 assert PLACE is not None and PLACE.step > 0
 K = PLACE.step
 TEACHER = critique(WRONG, K, f"Step {K + 1} is wrong : look\n", stage="by_teacher", seen=("reference",))
-STUDENT = critique(WRONG, 0, "Step 1 is wrong : hm", stage="by_student", source="student")
+STUDENT = critique(WRONG, 0, "Step 1 is wrong : hm", stage="by_student", source="student", seen=("hidden",))
 START = episode(P, WRONG, outcomes=["fail"], critiques=[TEACHER, STUDENT])
 
 
@@ -71,6 +71,7 @@ def test_the_student_corrects_from_the_teachers_place_by_its_own_analysis() -> N
     assert [(a.fork_step, a.critique, a.index) for a in made.attempts] == [(K, STUDENT.id, 0), (K, STUDENT.id, 1)]
     assert all(a.steps[K + 1].text == STUDENT.text + "\n" for a in made.attempts)
     assert {s.source for a in made.attempts for s in a.steps} == {"student"}
+    assert {a.seen for a in made.attempts} == {("hidden", "reference", "weights")}
 
 
 def test_without_a_place_or_with_one_past_the_end_there_is_none() -> None:

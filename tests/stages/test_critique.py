@@ -10,6 +10,7 @@ from errata import chains
 from errata.engines.base import Request
 from errata.engines.oracle import Oracle
 from errata.errors import EngineError, RecipeError
+from errata.prompts import FILES
 from errata.records.types import Finding
 from errata.stages.critique import critique
 from tests.stages.support import Says, World, attempt, chain_of, codes, cut, episode, problem, run, slipped
@@ -157,3 +158,12 @@ def test_findings_that_break_the_schema_are_none(findings: object) -> None:
 def test_a_free_text_has_no_findings() -> None:
     made = run(critique, START, teacher("First wrong step: 1"))
     assert [c.findings for c in made.critiques] == [()]
+
+
+def test_the_steps_of_findings_count_from_the_prompts_base(tmp_path: Path) -> None:
+    text = (FILES / "explain_mistake.yaml").read_text().replace("base: 0", "base: 1")
+    (tmp_path / "own.yaml").write_text(text)
+    told = json.dumps({"first_error": 1, "findings": [remark(1), remark(0)]})
+    world = World({"teacher": Says(lambda _: told)}, folder=tmp_path)
+    (c,) = run(critique, START, world, prompt="own.yaml", see=("reference", "gold_steps")).critiques
+    assert c.first_error == 0 and [f.step for f in c.findings] == [0, None]

@@ -56,8 +56,21 @@ def _n(with_: Mapping[str, Any], before: Before) -> Expected:
     return Expected(with_["n"], with_["n"])
 
 
+def _sample(with_: Mapping[str, Any], before: Before) -> Expected:
+    many = with_["n"] * (with_["share"][1] - with_["share"][0]) * (HALF if with_["hard"] else 1.0)
+    return Expected(many, many)
+
+
 def _on_notes(with_: Mapping[str, Any], before: Before) -> Expected:
-    many = _count(with_, before, "notes") if with_["notes"] else with_["n"]
+    """On top of each set of earlier notes, which has one of every step; where some may be solved already, of half."""
+    known = [before[s].made for s in with_["notes"] if s in before]
+    many = min(known, default=1.0) * (with_["n"] if not known else 1)
+    many *= HALF if with_["unless"] and not known else 1.0
+    return Expected(many, many)
+
+
+def _correct(with_: Mapping[str, Any], before: Before) -> Expected:
+    many = _count(with_, before, "critique") * with_["n"]
     return Expected(many, many)
 
 
@@ -127,7 +140,8 @@ def _search(with_: Mapping[str, Any], before: Before) -> Expected:
 
 
 RULES: Mapping[str, Rule] = {
-    "sample": _n, "critique": _each, "reflect": _each, "score": _each, "revise": _revise, "fork": _fork,
+    "correct": _correct, "sample": _sample, "critique": _each, "reflect": _each, "score": _each, "revise": _revise, "fork": _fork,
     "locate": _locate, "inject": _inject, "close_loop": _close_loop, "scrub": _scrub, "judge": _judge,
-    "aggregate": _aggregate, "rate": _rate, "plan": _on_notes, "hint": _on_notes, "loop": _loop, "search": _search, "combine": _n,
+    "aggregate": _aggregate, "rate": _rate, "plan": _on_notes, "hint": _on_notes, "loop": _loop, "search": _search,
+    "combine": _n,
 }  # fmt: skip

@@ -33,10 +33,9 @@ def thought_template(problem: Problem, text: str) -> Judgement:
     numbers = [(int(first), int(last)) for first, _, last in blocks]
     bodies = [_KEY.sub("", body) for _, body, _ in blocks]
     keys = [key for _, body, _ in blocks for key in _KEY.findall(body)]
+    counted = bool(blocks) and numbers == [(i, i) for i in range(1, len(blocks) + 1)]
     right = {
-        "steps": bool(blocks)
-        and numbers == [(i, i) for i in range(1, len(blocks) + 1)]
-        and all(map(str.strip, bodies)),
+        "steps": counted and all(map(str.strip, bodies)),
         "keys": not any(_TAG.search(part) for part in (*bodies, *keys)),
         "generalized": bool(general and general.strip()) and not _TAG.search(general or ""),
         "answer": bool(answer.strip()) and not _TAG.search(answer),
