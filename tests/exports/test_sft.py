@@ -23,7 +23,8 @@ from errata.stages.revise import revise
 from errata.stages.sample import sample
 from errata.stages.splice import splice
 from errata.stages.verify import verify
-from tests.stages.support import World, attempt, grown, problem, user, verdict
+from tests.stages.support import World, attempt, episode, grown, problem, user, verdict
+from tests.stages.support import critique as words
 
 TELLS_NOTHING = "There may be an error\nSolve it again"
 WORLD = World({"student": Oracle(skill=0.5), "teacher": Oracle()})
@@ -266,3 +267,22 @@ def test_spans_cover_exactly_the_assistants_turns(parts: list[tuple[str, int, bo
         wanted = [s.text for s in steps if s.turn == number and s.train and number % 2 == 0]
         assert trained == "".join(wanted)
     assert "".join(m.content for m in messages) == "".join(s.text for s in steps)
+
+
+def test_what_a_prompt_shows_of_an_attempt_is_the_models_turn_and_not_trained() -> None:
+    p = problem(3)
+    first, second = attempt(p, "The answer is 1"), attempt(p, "The answer is 2", stage="revise", kind="revised")
+    said = words(first, 0, "Step 1 is wrong : look again", seen=("reference",))
+    second = replace(second, parent=first.id, critique=said.id)
+    start = episode(p, first, second, outcomes=["fail", "pass"], critiques=[said])
+    ((row,), _) = rows_of(start, of=("revise",), prompt="chains_revise")
+    assert [m.role for m in row.messages] == ["user", "assistant", "user", "assistant"]
+    assert [(s.message, s.end - s.start, s.train) for s in row.spans] == [
+        (1, len(first.text), False), (3, len(second.text), True),
+    ]  # fmt: skip
+    assert row.metrics[0].value == pytest.approx(0.5)
+    leaky = replace(said, text=f"the answer is {p.answer}")
+    told = episode(p, first, second, outcomes=["fail", "pass"], critiques=[leaky])
+    assert [d.code for d in rows_of(told, of=("revise",), prompt="chains_revise")[1]] == ["privileged_text"]
+    assert len(rows_of(told, of=("revise",), prompt="chains_revise", privileged=True)[0]) == 1
+    assert len(rows_of(told, of=("revise",))[0]) == 1, "a prompt that does not show it gives nothing away"
