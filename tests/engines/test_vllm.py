@@ -89,6 +89,23 @@ def expected() -> tuple[list[Request], list[Reply]]:
     return [*asked, *more], [*replies, *asyncio.run(answers(Pocket(), more))]
 
 
+def measured() -> tuple[list[Request], list[Reply]]:
+    """Requests for log-probabilities, of what is sampled and of a message, and what the pocket engine says to them."""
+    asked = [msgspec.structs.replace(r, logprobs=True) for r in problems()[:4]]
+    replies = asyncio.run(answers(Pocket(), asked))
+    scores = [
+        msgspec.structs.replace(r, messages=(*r.messages, Message(role="assistant", content=a.text)), score=True)
+        for r, a in zip(problems(), replies, strict=False)
+    ]
+    return [*asked, *scores], [*replies, *asyncio.run(answers(Pocket(), scores))]
+
+
+def same_numbers(made: Sequence[Reply], wanted: Sequence[Reply]) -> None:
+    for a, b in zip(made, wanted, strict=True):
+        assert (a.text, tuple(a.tokens)) == (b.text, b.tokens)
+        assert list(a.logprobs) == pytest.approx(b.logprobs, abs=1e-3)
+
+
 def agree(requests: Sequence[Request], replies: Sequence[Reply], wanted: Sequence[Reply]) -> None:
     """At least ENOUGH of COUNT greedy texts are equal, and all continuations are."""
     assert len(replies) == len(wanted)
@@ -121,7 +138,7 @@ def main() -> None:
     asked = [
         Request(
             messages=tuple(Message(**m) for m in r["messages"]), sampling=Sampling(**r["sampling"]), seed=r["seed"],
-            schema=r["schema"],
+            schema=r["schema"], logprobs=r["logprobs"], score=r["score"],
         )
         for r in json.load(sys.stdin)
     ]  # fmt: skip
@@ -182,10 +199,11 @@ class TestInProcess:
             hot,
             msgspec.structs.replace(hot, seed=2**62 + 2),
         ]
+        asked, numbers = measured()
         out = tmp_path / "replies.json"
         done = subprocess.run(
             [sys.executable, "-m", "tests.engines.test_vllm", str(out)],
-            input=json.dumps([msgspec.to_builtins(r) for r in (*requests, *extra)]),
+            input=json.dumps([msgspec.to_builtins(r) for r in (*requests, *extra, *asked)]),
             cwd=Path(__file__).resolve().parents[2], env={**os.environ, **ENVIRONMENT},
             capture_output=True, text=True, timeout=900, check=False,
         )  # fmt: skip
@@ -194,7 +212,8 @@ class TestInProcess:
         assert told["left"] == [], "vllm's processes outlived close()"
         made = [Reply(**{**r, "flags": tuple(r["flags"])}) for r in told["replies"][: len(requests)]]
         agree(requests, made, replies)
-        integer, cut, stopped, long, one, same, other = told["replies"][len(requests) :]
+        integer, cut, stopped, long, one, same, other, *last = told["replies"][len(requests) :]
+        same_numbers([Reply(**r) for r in last], numbers)
         assert 0 <= int(integer["text"]) <= 10
         assert (cut["finish"], cut["completion_tokens"]) == ("length", 5)
         assert (stopped["text"], stopped["finish"]) == (replies[0].text.split("\n")[0], "stop")
@@ -258,6 +277,10 @@ class TestServer:
         *made, integer = asyncio.run(answers(engine, [*requests, more]))
         agree(requests, made, replies)
         assert 0 <= int(integer.text) <= 10
+
+    def test_log_probabilities_are_those_of_the_pocket_engine(self, server: str) -> None:
+        asked, numbers = measured()
+        same_numbers(asyncio.run(answers(OpenAI(model="errata-pocket", base_url=server), asked)), numbers)
 
 
 def test_a_model_is_a_folder_or_a_pinned_commit() -> None:

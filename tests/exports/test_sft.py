@@ -14,7 +14,7 @@ from errata.exports.base import ExportContext
 from errata.exports.rows import conversation
 from errata.exports.sft import sft
 from errata.records.rows import SftRow
-from errata.records.types import Additions, Attempt, Drop, Episode, Outcome, Step
+from errata.records.types import Additions, Attempt, Drop, Episode, Finding, Outcome, Step
 from errata.sources.procedural import procedural
 from errata.stages.critique import critique
 from errata.stages.filter import filter_
@@ -24,7 +24,7 @@ from errata.stages.sample import sample
 from errata.stages.splice import splice
 from errata.stages.verify import verify
 from tests.stages.support import World, attempt, episode, grown, problem, user, verdict
-from tests.stages.support import critique as words
+from tests.stages.support import critique as criticism
 
 TELLS_NOTHING = "There may be an error\nSolve it again"
 WORLD = World({"student": Oracle(skill=0.5), "teacher": Oracle()})
@@ -272,7 +272,7 @@ def test_spans_cover_exactly_the_assistants_turns(parts: list[tuple[str, int, bo
 def test_what_a_prompt_shows_of_an_attempt_is_the_models_turn_and_not_trained() -> None:
     p = problem(3)
     first, second = attempt(p, "The answer is 1"), attempt(p, "The answer is 2", stage="revise", kind="revised")
-    said = words(first, 0, "Step 1 is wrong : look again", seen=("reference",))
+    said = criticism(first, 0, "Step 1 is wrong : look again", seen=("reference",))
     second = replace(second, parent=first.id, critique=said.id)
     start = episode(p, first, second, outcomes=["fail", "pass"], critiques=[said])
     ((row,), _) = rows_of(start, of=("revise",), prompt="chains_revise")
@@ -286,3 +286,27 @@ def test_what_a_prompt_shows_of_an_attempt_is_the_models_turn_and_not_trained() 
     assert [d.code for d in rows_of(told, of=("revise",), prompt="chains_revise")[1]] == ["privileged_text"]
     assert len(rows_of(told, of=("revise",), prompt="chains_revise", privileged=True)[0]) == 1
     assert len(rows_of(told, of=("revise",))[0]) == 1, "a prompt that does not show it gives nothing away"
+
+
+def test_rows_may_bear_tags_and_the_kinds_of_error_that_a_critique_found() -> None:
+    p = problem(11)
+    first, second = attempt(p, "The answer is 1"), attempt(p, "The answer is 2", 1)
+    told = criticism(first, 0, stage="explain", findings=(Finding(kind="order"), Finding(kind="order"), Finding()))
+    other = criticism(first, 0, stage="other", findings=(Finding(kind="sign"),))
+    start = episode(p, first, second, outcomes=["fail", "fail"], critiques=[told, other])
+    rows, _ = rows_of(start, of=("sample",), outcome="fail", tags={"rationale": "incorrect"}, explained="explain")
+    assert [[(t.name, t.value) for t in r.tags] for r in rows] == [
+        [("rationale", "incorrect"), ("error_kind", "order"), ("explained_by", told.id)],
+        [("rationale", "incorrect")],
+    ]
+    assert {r.tags for r in rows_of(start, of=("sample",), outcome="fail")[0]} == {()}
+
+
+def test_a_text_may_be_taken_once_a_problem() -> None:
+    p = problem(11)
+    tries = [attempt(p, f"The answer is {i // 2}", i) for i in range(4)]
+    start = episode(p, *tries, outcomes=["pass"] * 4)
+    rows, drops = rows_of(start, of=("sample",), distinct=True)
+    assert [r.messages[-1].content for r in rows] == ["The answer is 0", "The answer is 1"]
+    assert [d.code for d in drops] == ["same_text"] * 2
+    assert len(rows_of(start, of=("sample",))[0]) == 4

@@ -18,7 +18,8 @@ from errata.records.types import Attempt, Critique, Message, Problem, Step
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(p.stem for p in prompts.FILES.glob("*.yaml"))
-POCKET = [n for n in NAMES if n.startswith("chains_")] + ["solve"]
+POCKET = [n for n in NAMES if "pocket student" in (prompts.FILES / f"{n}.yaml").read_text().split("\n", 1)[0]]
+POCKET.append("solve")
 
 CHAIN = chains.generate(random.Random(4), 3, 1)
 GOLD = chains.solve(CHAIN)
@@ -40,9 +41,20 @@ def critique(text: str) -> Critique:
 
 ATTEMPT = attempt(*GOLD[:-1], "The answer is 7")
 CRITIQUE = critique(chains.critique(chains.first_error(CHAIN, [s.text for s in ATTEMPT.steps])))
-SHOWN = {"reference": "7", "first_error": {"step": 1, "exact": True}}
+SHOWN = {
+    "other": attempt(*GOLD),
+    "notes": dict.fromkeys(("modules", "adapted", "structure"), "amber is 7"),
+    "reference": "7",
+    "gold_steps": GOLD,
+    "first_error": {"step": 1, "exact": True},
+    "attempts": [ATTEMPT, ATTEMPT],
+}
 """What else a prompt may name."""
-PRIVILEGED = {"critique_steps_guided"}
+SEES = {"reference", "gold_steps", "first_error"}
+PRIVILEGED = {
+    "analyse_error", "explain_answer", "chains_explain_answer", "reformulate", "explain_mistake",
+    "regenesis_adapt_to_answer", "regenesis_structure_to_answer", "critique_steps_guided",
+}  # fmt: skip
 """Prompts that are for stages which show privileged context, by their `see`."""
 
 
@@ -63,7 +75,7 @@ def test_the_file_says_at_its_head_what_it_is_for(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_prompt_names_privileged_context_only_if_that_is_what_it_is_for(name: str) -> None:
     assert bool(load(name).names - prompts.PUBLIC) == (name in PRIVILEGED)
-    assert load(name).names <= prompts.PUBLIC | SHOWN.keys()
+    assert load(name).names <= prompts.PUBLIC | SEES
 
 
 # ---- the pocket model's words
@@ -83,7 +95,7 @@ def test_an_unknown_word_would_be_found() -> None:
 
 @pytest.mark.parametrize("name", POCKET)
 def test_the_pocket_model_knows_every_word_of_its_prompts(name: str) -> None:
-    for message in load(name).render(PROBLEM, ATTEMPT, critique("Step 1 is wrong : amber is not 3")):
+    for message in load(name).render(PROBLEM, ATTEMPT, critique("Step 1 is wrong : amber is not 3"), shown=SHOWN):
         assert unknown_words(message.content) == set()
 
 
@@ -129,7 +141,9 @@ HOSTILE = [
 def test_no_text_of_a_problem_attempt_or_critique_becomes_more_than_text(name: str, text: str) -> None:
     calm = load(name).render(PROBLEM, ATTEMPT, CRITIQUE, shown=SHOWN)
     problem = replace(PROBLEM, messages=(Message(role="user", content=text),))
-    wild = load(name).render(problem, attempt(text), critique(text), shown=SHOWN)
+    wild = load(name).render(
+        problem, attempt(text), critique(text), shown=SHOWN | {"other": attempt(text), "attempts": [attempt(text)]}
+    )
     assert [m.role for m in wild] == [m.role for m in calm], "no message more, none of another's"
     shown = [m.content for m in wild if text.rstrip() in m.content]
     assert shown and all("{{ attempt" not in m.content for m in wild)

@@ -175,6 +175,13 @@ def test_what_a_corpus_operation_will_refuse_is_told_before_the_work(tmp_path: P
     assert len(found) == 1 and found[0].startswith("corpus.balance.with: right_to_right is 1.0")
 
 
+def test_what_an_export_will_refuse_is_told_before_the_work(tmp_path: Path) -> None:
+    found = faults(tmp_path, "exports.sft={use: offline_rl, with: {rewards: ufo}}")
+    assert len(found) == 1 and found[0].startswith("exports.offline_rl.with: offline_rl cannot compute the repeat term")
+    found = faults(tmp_path, "exports.sft={use: rl, with: {turns: 2, feedback: chains_revise}}")
+    assert len(found) == 1 and "names more than the problem" in found[0]
+
+
 @pytest.mark.parametrize(
     ("kind", "place"),
     [("source", ("source",)), ("engine", ("engines", "teacher")), ("stage", ("stages", 0)), ("corpus", ("corpus", 0)),

@@ -25,8 +25,12 @@ class Made:
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
         self.episodes = {e.id: e for e in dataset.rows("episodes") if isinstance(e, Episode)}
-        self.rows = [r for r in dataset.rows("sft") if isinstance(r, SftRow)]
+        self.configs = {c: self._sft(c) for c in dataset.manifest.configs if c not in ("episodes", "drops")}
+        self.rows = self.configs.get("sft", [])
         self.drops = [d for d in dataset.rows("drops") if isinstance(d, Drop)]
+
+    def _sft(self, config: str) -> list[SftRow]:
+        return [r for r in self.dataset.rows(config) if isinstance(r, SftRow)]
 
     def codes(self, stage: str) -> Counter[str]:
         return Counter(d.code for d in self.drops if d.stage == stage)
@@ -181,3 +185,225 @@ def test_spoc_pairs_independent_samples_of_the_student(spoc: Made) -> None:
         outcomes = [episode.outcome(a.id) for a in used]
         assert {a.kind for a in used} == {"sampled"} and {a.call.role for a in used if a.call} == {"student"}
         assert outcomes == (["pass"] if row.transition == "right_to_right" else ["fail", "pass"])
+
+
+# ---- retry data
+
+
+@pytest.fixture(scope="module")
+def retries(make: Callable[..., Made]) -> Made:
+    return make("retry_marker", 12)
+
+
+ARMS = ("later", "random", "own")
+
+
+def errors(row: SftRow) -> list[int]:
+    """Indices of the spans that were woven in and are taken back: each stands before a marker."""
+    parts = spans(row)
+    return [i - 1 for i, (_, s) in enumerate(parts) if s.role == "marker"]
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_retry_rows_are_the_solution_unchanged_but_for_what_is_taken_back(retries: Made, arm: str) -> None:
+    assert set(retries.configs) == set(ARMS) and len(retries.configs[arm]) == 12
+    for row in retries.configs[arm]:
+        episode, _ = retries.of(row)
+        parts, wrong = spans(row), errors(row)
+        woven = {*wrong, *(i + 1 for i in wrong)}
+        assert own_prompt(episode, row)
+        assert lines([t for i, (t, _) in enumerate(parts) if i not in woven]) == list(episode.problem.solution)
+        assert {parts[i + 1][0] for i in wrong} <= {"[BACK]\n"}
+        assert [s.train for _, s in parts] == [i not in wrong for i in range(len(parts))], "each error is masked"
+        assert tags(row, "errors") == [str(len(wrong))] and row.transition == ("wrong_to_right" if wrong else "none")
+    assert sum(len(errors(r)) for r in retries.configs[arm]) >= (5 if arm == "own" else 20)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_retry_errors_are_wrong_where_they_stand_and_come_from_their_source(retries: Made, arm: str) -> None:
+    for row in retries.configs[arm]:
+        episode, chain = retries.of(row)
+        gold = list(episode.problem.solution)
+        parts = spans(row)
+        known: list[str] = []
+        for i, (text, _) in enumerate(parts):
+            said = text.strip()
+            if i in errors(row):
+                if arm == "own":
+                    found = chains.first_error(chain, [*known, said])
+                    assert found is not None and found.step == len(known)
+                    fork = next(a for a in episode.attempts if a.id in tags(row, "wrong_step_of") and said in a.text)
+                    assert fork.call and fork.call.role == "student" and fork.fork_step == len(known)
+                else:
+                    assert said in {str(r) for r in chain.rules if r.op}, "an operation, without its value"
+                    whole = next(x for x in chain.right_steps if x.startswith(f"{said} ="))
+                    found = chains.first_error(chain, [*known, whole])
+                    assert found is not None and (found.step, found.kind) == (len(known), "order")
+                    assert arm == "random" or whole in gold[len(known) :]
+            elif i - 1 not in errors(row):
+                known.append(said)
+
+
+def test_retry_weak_and_retry_miss_differ_in_what_no_solution_needs(retries: Made) -> None:
+    def useless(arm: str) -> int:
+        count = 0
+        for row in retries.configs[arm]:
+            gold = retries.of(row)[0].problem.solution
+            parts = spans(row)
+            count += sum(not any(g.startswith(parts[i][0].strip()) for g in gold) for i in errors(row))
+        return count
+
+    assert useless("later") == 0 < useless("random")
+
+
+# ---- the control
+
+
+@pytest.fixture(scope="module")
+def control(make: Callable[..., Made]) -> Made:
+    return make("eift_control", 36)
+
+
+def test_control_rows_are_clean_or_hold_one_to_four_errors_made_by_rule(control: Made) -> None:
+    rows = control.rows
+    counts = Counter(len(errors(r)) for r in rows)
+    assert 0.6 < counts[0] / len(rows) < 0.95 and len(rows) == 36 and set(counts) <= {0, 1, 2, 3, 4}
+    assert sum(counts[k] for k in (1, 2, 3, 4)) >= 3
+    for row in rows:
+        episode, chain = control.of(row)
+        parts, wrong = spans(row), errors(row)
+        woven = {*wrong, *(i + 1 for i in wrong)}
+        gold = list(episode.problem.solution)
+        assert own_prompt(episode, row) and tags(row, "control") == ["synthetic_errors"], "no row passes for another"
+        assert lines([t for i, (t, _) in enumerate(parts) if i not in woven]) == gold
+        assert [s.train for _, s in parts] == [i not in wrong for i in range(len(parts))]
+        assert {parts[i + 1][0] for i in wrong} <= {"Wait, this step is wrong. Let me do it again.\n"}
+        assert tags(row, "error_source") == (["rule"] if wrong else [])
+        for i in wrong:
+            before = [t.strip() for j, (t, _) in enumerate(parts[:i]) if j not in woven]
+            found = chains.first_error(chain, [*before, parts[i][0].strip()])
+            assert found is not None and found.step == len(before), "wrong where it stands"
+
+
+def test_control_errors_are_slips_in_the_right_step_that_the_verifier_failed(control: Made) -> None:
+    for row in control.rows:
+        episode, _ = control.of(row)
+        used = [episode.attempt(x) for x in tags(row, "wrong_step_of")]
+        assert len(used) == len(errors(row)) == len({a.id for a in used})
+        for a in used:
+            assert a.kind == "injected" and a.injection is not None and episode.outcome(a.id) == "fail"
+            assert a.injection.original.strip() == episode.problem.solution[a.injection.step]
+            assert a.steps[a.injection.step].source == "injector" and a.injection.kind in tags(row, "error_kind")
+
+
+# ---- TAPO
+
+
+@pytest.fixture(scope="module")
+def tapo(make: Callable[..., Made]) -> Made:
+    return make("tapo", 14)
+
+
+def test_tapo_rows_are_own_prefix_failure_diagnosis_and_correction(tapo: Made) -> None:
+    assert len(tapo.rows) >= 5
+    for row in tapo.rows:
+        episode, chain = tapo.of(row)
+        spliced, wrong = (episode.attempt(x) for x in row.lineage[:2])
+        k = spliced.fork_step
+        parts = spans(row)
+        assert own_prompt(episode, row) and k is not None and wrong.kind == "sampled"
+        assert [t for t, _ in parts[: k + 1]] == [s.text for s in wrong.steps[: k + 1]], "the learner's own words"
+        assert [s.train for _, s in parts] == [i != k for i in range(len(parts))]
+        error = chains.first_error(chain, lines([s.text for s in wrong.steps]))
+        assert error is not None and error.step == k, "up to the point of failure"
+        diagnosis, rest = parts[k + 1], parts[k + 2 :]
+        assert diagnosis[1].role == "reflection" and diagnosis[0] == f"Wait : {error.why}\n"
+        assert leaked(episode.problem, diagnosis[0]) is None
+        assert chains.first_error(chain, lines([t for t, _ in [*parts[:k], *rest]])) is None
+
+
+def test_tapo_takes_mixed_groups_alone_and_tells_group_and_rate(tapo: Made) -> None:
+    for row in tapo.rows:
+        episode, _ = tapo.of(row)
+        known = [o for a in episode.attempts if a.stage == "sample" and (o := episode.outcome(a.id)) != "unknown"]
+        rate = known.count("pass") / len(known)
+        assert 0.125 <= rate <= 0.875 and tags(row, "group") == [f"{episode.id}:sample"]
+        assert [float(x) for x in tags(row, "group_rate")] == [pytest.approx(rate, abs=1e-4)]
+        assert tags(row, "constructed") == ["micro_reflection"]
+    kept = {r.episode for r in tapo.rows}
+    assert tapo.codes("filter")["outside_band"] > 0 and len(kept) < 14
+
+
+def test_tapo_locates_by_a_sibling_of_the_group_and_says_who_saw_it(tapo: Made) -> None:
+    for row in tapo.rows:
+        episode, _ = tapo.of(row)
+        wrong, mended, said = row.lineage[1], episode.attempt(row.lineage[2]), episode.critique(row.lineage[3])
+        by = {c.source: (c.verdict, c.first_error) for c in episode.critiques if c.attempt == wrong}
+        assert by == {"comparison": ("error", mended.fork_step), "teacher": ("error", mended.fork_step)}
+        assert (mended.kind, mended.parent, mended.critique) == ("forked", wrong, said.id)
+        assert "right_step" in said.seen and "right_step" in mended.seen and "right_step" in row.seen
+
+
+# ---- Satori
+
+
+@pytest.fixture(scope="module")
+def satori(make: Callable[..., Made]) -> Made:
+    return make("satori_coat", 24)
+
+
+GO_ON, REFLECT, EXPLORE = "<|continue|>", "<|reflect|>", "<|explore|>"
+
+
+def acts(row: SftRow) -> list[tuple[str, str, bool]]:
+    """(action, what is said, whether it is trained) of each step."""
+    parts = spans(row)
+    assert all((s.role == "marker") == (i % 2 == 0) for i, (_, s) in enumerate(parts)), "each step has its token"
+    pairs = zip(parts[::2], parts[1::2], strict=True)
+    return [(token.strip(), said.strip(), s.train) for (token, _), (said, s) in pairs]
+
+
+def test_satori_steps_continue_reflect_and_explore_in_this_order(satori: Made) -> None:
+    kinds = Counter(r.transition for r in satori.rows)
+    assert kinds["wrong_to_right"] >= 6 and kinds["right_to_right"] >= 1
+    assert kinds["right_to_right"] / len(satori.rows) <= 0.3
+    for row in satori.rows:
+        episode, chain = satori.of(row)
+        said = acts(row)
+        names = [a for a, _, _ in said]
+        assert own_prompt(episode, row) and names.count(REFLECT) == 1
+        at = names.index(REFLECT)
+        before, after = said[:at], said[at + 1 :]
+        assert {a for a, _, _ in before} == {GO_ON}
+        if row.transition == "right_to_right":
+            assert said[at][1] == "Every step is right" and [a for a, _, _ in after] == [GO_ON]
+            kept = [*before, *after]
+        else:
+            assert [a for a, _, _ in after] == [EXPLORE] + [GO_ON] * (len(after) - 1)
+            found = chains.first_error(chain, [s for _, s, _ in before])
+            assert found is not None and found.step == at - 1 and said[at][1] == chains.critique(found)
+            kept = [*before[:-1], *after]
+        assert chains.first_error(chain, [s for _, s, _ in kept]) is None
+        assert leaked(episode.problem, said[at][1]) is None
+
+
+def test_satori_masks_the_wrong_step_alone_and_trains_every_token(satori: Made) -> None:
+    for row in satori.rows:
+        masked = [i for i, (_, s) in enumerate(spans(row)) if not s.train]
+        if row.transition == "right_to_right":
+            assert masked == []
+        else:
+            wrong = 2 * [a for a, _, _ in acts(row)].index(REFLECT) - 1
+            assert masked == [wrong]
+
+
+def test_satori_explores_what_the_students_own_revision_found(satori: Made) -> None:
+    for row in satori.rows:
+        if row.transition == "wrong_to_right":
+            episode, _ = satori.of(row)
+            wrong, revision, said = (
+                episode.attempt(row.lineage[1]), episode.attempt(row.lineage[2]), episode.critique(row.lineage[3]),
+            )  # fmt: skip
+            assert (wrong.kind, revision.kind, revision.parent) == ("sampled", "revised", wrong.id)
+            assert revision.critique == said.id and said.source == "teacher"
+            assert (episode.outcome(wrong.id), episode.outcome(revision.id)) == ("fail", "pass")

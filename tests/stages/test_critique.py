@@ -1,5 +1,6 @@
 """A critique says where and why; what cannot be read is unknown and told, and what its maker saw is recorded."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from errata import chains
 from errata.engines.base import Request
 from errata.engines.oracle import Oracle
 from errata.errors import EngineError, RecipeError
-from errata.records.types import Episode, Injection, Outcome
+from errata.records.types import Episode, Finding, Injection, Outcome
 from errata.stages.critique import critique
 from tests.stages.support import Says, World, attempt, chain_of, codes, cut, episode, problem, run, slipped
 from tests.stages.support import critique as said
@@ -185,3 +186,31 @@ def test_the_oracle_judges_every_step_and_errs_as_often_as_it_is_told() -> None:
         critique, episode(P, early, outcomes=["fail"]), World({"teacher": Oracle()}), **{**options, "n": 1}
     ).critiques
     assert ends.first_error == len(early.steps) and set(ends.steps) == {"pass"}
+
+
+def remark(step: object, **fields: object) -> dict[str, object]:
+    return {"step": step, "kind": "order", "text": "it comes too early", **fields}
+
+
+def test_a_reply_as_json_may_hold_findings() -> None:
+    told = {"first_error": 0, "findings": [remark(0), remark(len(WRONG.steps))]}
+    made = run(critique, START, teacher(json.dumps(told)), prompt="explain_mistake", see=("reference", "gold_steps"))
+    (c,) = made.critiques
+    assert (c.verdict, c.first_error, c.seen) == ("error", 0, ("gold_steps", "reference"))
+    assert c.findings == (
+        Finding(step=0, kind="order", text="it comes too early"),
+        Finding(step=None, kind="order", text="it comes too early"),
+    ), "a step that is not there is none"
+    assert not made.drops
+
+
+@pytest.mark.parametrize("findings", ["x", [remark("a")], [remark(0, more=1)], [{"kind": "order"}]])
+def test_findings_that_break_the_schema_are_none(findings: object) -> None:
+    told = json.dumps({"first_error": 0, "findings": findings})
+    made = run(critique, START, teacher(told), prompt="explain_mistake", see=("reference", "gold_steps"))
+    assert [(c.verdict, c.findings) for c in made.critiques] == [("error", ())]
+
+
+def test_a_free_text_has_no_findings() -> None:
+    made = run(critique, START, teacher("First wrong step: 1"))
+    assert [c.findings for c in made.critiques] == [()]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from errata.records.types import Additions, Attempt, Critique, Episode, Outcome, Step
+from errata.records.types import Additions, Attempt, Critique, Episode, Estimate, Outcome, Step
 from errata.stages.filter import filter_
 from tests.stages.support import attempt, codes, critique, episode, problem, run, verdict
 
@@ -168,3 +168,63 @@ def test_samples_and_splices_of_other_steps_are_not_looked_at() -> None:
     assert len(run(filter_, elsewhere, of="other").verdicts) == 1
     begun = start().add(Additions(verdicts=(verdict(RIGHT, "fail", "x", "label"),)))
     assert codes(run(filter_, begun, samples="other", need=("pair",)).drops) == ["nothing_to_teach"]
+
+
+# ---- rules for other attempts than splices
+
+
+def test_a_locator_that_says_nothing_may_abstain() -> None:
+    silent = (said("gold", None, "unknown"), said("teacher", 0))
+    assert judged(run(filter_, start(SPLICE, critiques=silent), agree=("gold", "teacher"))) == (
+        "fail",
+        ["locators_agree"],
+    )
+    found = run(filter_, start(SPLICE, critiques=silent), agree=("gold", "teacher"), abstain=True)
+    assert judged(found) == ("pass", [])
+    for critiques in ((said("gold", None, "no_error"), said("teacher", 0)), (said("teacher", 0),), silent[:1], ()):
+        found = run(filter_, start(SPLICE, critiques=critiques), agree=("gold", "teacher"), abstain=True)
+        assert judged(found) == ("fail", ["locators_agree"]), "a clear, a silence without a word and nobody at all"
+
+
+def test_other_verifiers_may_have_to_pass_too() -> None:
+    form = Additions(verdicts=(verdict(SPLICE, "pass", "form", "thought_template"),))
+    assert judged(run(filter_, start(SPLICE).add(form), also=("thought_template",))) == ("pass", [])
+    assert judged(run(filter_, start(SPLICE), also=("thought_template",))) == ("fail", ["thought_template_passes"])
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "fine"), [((), False), (("no_error",), True), (("no_error", "error"), False), (("unknown",), False)]
+)
+def test_a_judge_of_the_recipes_may_stand_in_for_the_verifier(verdicts: tuple[Any, ...], fine: bool) -> None:
+    critiques = tuple(replace(critique(SPLICE, None, stage="self", index=i), verdict=v) for i, v in enumerate(verdicts))
+    found = run(filter_, start(SPLICE, outcome="fail", critiques=critiques), outcome="any", judge="self", need=())
+    assert judged(found) == (("pass", []) if fine else ("fail", ["judged_right"]))
+
+
+def test_words_that_betray_that_the_answer_was_known() -> None:
+    told = replace(SPLICE, steps=(*SPLICE.steps[:2], Step(text="As\n Given, the answer is 2", role="answer")))
+    assert judged(run(filter_, start(told), betrays=("the key says", "as given"))) == ("fail", ["betrays_nothing"])
+    assert judged(run(filter_, start(SPLICE), betrays=("as given",))) == ("pass", [])
+
+
+def test_estimates_may_have_to_reach_a_value_or_the_mean_of_others() -> None:
+    def measured(value: float | None, *others: float) -> Episode:
+        targets = [(SPLICE, value), *zip((FIRST, RIGHT), others, strict=False)]
+        made = [Estimate(target=a.id, stage="score", name="logprob", value=v, n=1) for a, v in targets if v is not None]
+        return start(SPLICE).add(Additions(estimates=tuple(made)))
+
+    def kept(found: Episode, least: float, against: str = "") -> bool:
+        outcome, drops = judged(run(filter_, found, least={"logprob": least}, against=against))
+        assert drops == ([] if outcome == "pass" else ["logprob_reached"])
+        return outcome == "pass"
+
+    assert kept(measured(-0.5), -0.5) and not kept(measured(-0.51), -0.5)
+    assert not kept(measured(None), -9.0), "what was not measured does not reach it"
+    assert kept(measured(-1.0, -0.5, -1.1), -0.2, "sample") and not kept(measured(-1.01, -0.5, -1.1), -0.2, "sample")
+    assert not kept(measured(-0.1), -9.0, "sample"), "there is nothing to measure against"
+
+
+def test_an_empty_of_judges_no_attempt_and_the_episode_alone() -> None:
+    found = run(filter_, start(SPLICE), of="", band=(0.0, 0.0), need=())
+    assert not found.verdicts and [(d.target, d.code) for d in found.drops] == [(P.id, "outside_band")]
+    assert run(filter_, start(SPLICE), of="", band=(0.4, 0.6), need=()) == Additions()

@@ -25,6 +25,7 @@ from tests.stages.support import (
     faithful,
     problem,
     run,
+    slipped,
     user,
     verdict,
 )
@@ -118,3 +119,36 @@ def test_only_attempts_with_the_outcome_are_forked_and_failures_are_drops() -> N
 
     found, _ = made(fails, n=1, at="end")
     assert codes(found.drops) == ["timeout"] and not found.attempts
+
+
+# ---- going on with more than the problem in sight
+
+WRONG = attempt(P, slipped(P, "arithmetic"), 1)
+AT = next(i for i, (a, b) in enumerate(zip(WRONG.text.split("\n"), GOLD, strict=True)) if a != b)
+WHY = critique(WRONG, AT, "look again", "reflect", seen=("right_step",))
+PLACE = critique(WRONG, AT, "", "locate", source="comparison")
+BOTH = episode(P, RIGHT, WRONG, outcomes=["pass", "fail"], critiques=[WHY, PLACE])
+MEND: Any = {
+    "outcome": "fail", "at": "error", "critique": "reflect", "beside": "sample", "prompt": "mend", "n": 1,
+}  # fmt: skip
+
+
+def test_who_goes_on_may_see_the_critique_and_a_right_sibling() -> None:
+    found, asked = made(start=BOTH, **MEND)
+    a = found.attempts[0]
+    assert a.steps[:AT] == WRONG.steps[:AT] and (a.fork_step, a.critique, a.parent) == (AT, WHY.id, WRONG.id)
+    assert "right_step" in a.seen
+    text = asked[0].messages[0].content
+    assert WHY.text in text and RIGHT.text in text and WRONG.text in text
+    assert [m.role for m in asked[0].messages] == ["user", "assistant"][: 1 + (AT > 0)]
+
+
+def test_only_what_is_criticised_is_forked_and_never_without_its_sibling() -> None:
+    other = attempt(P, slipped(P, "operand"), 2)
+    begun = BOTH.add(Additions(attempts=(other,), verdicts=(verdict(other, "fail"),)))
+    assert [a.parent for a in made(start=begun, **MEND)[0].attempts] == [WRONG.id]
+    alone = episode(P, WRONG, outcomes=["fail"], critiques=[WHY, PLACE])
+    found, asked = made(start=alone, **MEND)
+    assert codes(found.drops) == ["nothing_to_show"] and not asked
+    elsewhere = episode(P, RIGHT, WRONG, outcomes=["pass", "fail"], critiques=[replace(WHY, first_error=0), PLACE])
+    assert AT and codes(made(start=elsewhere, **MEND)[0].drops) == ["nothing_to_show"]

@@ -1,5 +1,6 @@
 """Injected errors are marked, proven wrong, and continued by the student itself."""
 
+import json
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +16,9 @@ from errata.engines.oracle import Oracle
 from errata.errors import EngineError
 from errata.records.types import Additions, Attempt, Episode, Problem, Verdict
 from errata.stages.base import steps_of
-from errata.stages.inject import Kind, inject, slip
+from errata.stages.inject import inject
+from errata.stages.slips import Kind, Slip, slip
+from errata.verifiers.arithmetic import equations
 from tests.stages.support import Says, World, attempt, chain_of, codes, episode, faithful, problem, run, user, verdict
 
 KINDS: tuple[Kind, ...] = ("result", "operand", "operator")
@@ -137,3 +140,156 @@ def test_a_slip_changes_one_number_or_operator_of_one_step_before_the_answer(see
         assert not found.unfinished and before[:-1] == after[:-1]
     else:
         assert found.unfinished and after[-1] == new and len(after) < len(before), "the student concludes"
+
+
+# ---- more kinds
+
+
+def said(of: Problem, *lines: str) -> Attempt:
+    return attempt(of, lines)
+
+
+STORY = "Ann has 12 apples and 30 pears, and walks 5 km."
+LINES = ("She has 12 + 30 = 42 fruits.", "She walks 5 km in 1 hours.", "So 42 - 2 = 40 remain.", "The answer is 40")
+
+
+def slips_of(kind: Kind, lines: tuple[str, ...] = LINES, text: str = STORY) -> set[Slip]:
+    p = user(text)
+    return {s for seed in range(60) if (s := slip(random.Random(seed), said(p, *lines), (kind,), p))}
+
+
+def test_slips_of_natural_text() -> None:
+    assert {(s.step, s.text) for s in slips_of("unit")} >= {(1, "She walks 5 km in 1 days.\n")}
+    assert {s.text.split("42")[0] for s in slips_of("copied") if s.step == 0} <= {
+        "She has 30", "She has 5", "She has 12 + 12", "She has 12 + 5",
+    } and all(s.unfinished for s in slips_of("copied"))  # fmt: skip
+    assert {(s.step, s.text) for s in slips_of("sign")} == {
+        (0, "She has 12 -"), (1, "She walks 5 km in -1 hours.\n"), (2, "So 42 +"),
+    }  # fmt: skip
+    assert {(s.step, s.text) for s in slips_of("dropped")} == {(0, LINES[1] + "\n"), (1, LINES[2] + "\n")}
+    assert {(s.step, s.text, s.more) for s in slips_of("swapped")} == {
+        (0, LINES[1] + "\n", (LINES[0] + "\n",)), (1, LINES[2] + "\n", (LINES[1] + "\n",)),
+    }  # fmt: skip
+    assert {(s.step, s.text, s.ends) for s in slips_of("premature")} == {
+        (1, "The answer is 42", True), (2, "The answer is 1", True),
+    }  # fmt: skip
+    detours = slips_of("plausible_detour")
+    assert all(s.more == (LINES[s.step] + "\n",) for s in detours) and len(detours) > 3
+    for s in detours:
+        assert not all(e.holds for e in equations(s.text)), "the computation is wrong"
+    assert slips_of("unit", ("no number", "at all")) == set()
+
+
+SLOW: tuple[Kind, ...] = ("sign", "copied", "dropped", "swapped", "premature", "plausible_detour")
+
+
+@pytest.mark.parametrize("kind", SLOW)
+def test_the_other_kinds_are_proven_wrong_in_chains(kind: Kind) -> None:
+    for seed in range(60):
+        p = problem(seed, operations=5)
+        begun = episode(p, right(p), outcomes=["pass"])
+        made = run(inject, begun, World({"student": Says(faithful)}), kinds=(kind,), options={"strict": True})
+        if made.attempts:
+            break
+    a = made.attempts[0]
+    found = chains.first_error(chain_of(p), [s.text for s in a.steps])
+    assert found is not None and a.injection is not None and a.injection.kind == kind
+    assert found.step == a.injection.step == a.fork_step and {t.value for t in a.tags} == {kind}
+    expected = {"dropped": {"order"}, "swapped": {"order"}, "premature": {"premature", "answer"}}
+    assert found.kind in expected.get(kind, {found.kind})
+    assert a.injection.original == right(p).steps[found.step].text
+    assert kind != "premature" or (a.call is None and a.steps[-1].role == "answer")
+
+
+# ---- proven by forks
+
+
+def chance(p_before: float, p_after: float, wrong: str = "99") -> Says:
+    """A student that completes right prefixes well at one rate, prefixes with the wrong step at another."""
+
+    def answer(request: Request) -> str:
+        rate = p_after if f"is {wrong}" in request.messages[-1].content else p_before
+        return "The answer is 5" if random.Random(request.seed).random() < rate else "The answer is 6"
+
+    return Says(answer)
+
+
+def sneak(step: str = "a is 99", kind: str = "made up") -> Says:
+    return Says(lambda _: json.dumps({"error_type": kind, "step": step}))
+
+
+def story() -> Episode:
+    p = replace(user("What?"), answer="5", verifier="number")
+    a = attempt(p, ("a is 2", "b is 3", "The answer is 5"))
+    verdicts = (verdict(a, "pass", verifier="number"),)
+    return Episode(problem=p).add(Additions(attempts=(a,), verdicts=verdicts))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "code"),
+    [(1.0, 0.0, ""), (0.0, 0.0, "original_fails"), (1.0, 0.7, "still_saved"), (0.5, 0.0, "original_fails")],
+)
+def test_a_sneaky_step_is_accepted_if_it_makes_the_difference(before: float, after: float, code: str) -> None:
+    said: set[str] = set()
+    for seed in range(12):
+        world = World({"student": chance(before, after), "liar": sneak()}, seed=seed)
+        made = run(inject, story(), world, maker="liar", proof="forks", completions=16)
+        assert len(made.attempts) + len(made.drops) == 1
+        said |= set(codes(made.drops)) or {""}
+        for a in made.attempts:
+            assert (
+                a.injection is not None
+                and a.injection.kind == "made up"
+                and a.steps[a.injection.step].text == "a is 99\n"
+            )
+            rates = {e.name: (e.value, e.n) for e in made.estimates if e.target == a.id}
+            assert rates["success_original"][0] >= 0.75 and rates["success_injected"][0] <= 0.5
+            assert {n for _, n in rates.values()} == {16}
+            assert [(n.about, n.kind) for n in made.notes] == [(a.id, "sneaky")] and a.seen == ()
+    assert said - {"", "not_proven_wrong"} <= {code} and code in said
+
+
+def test_a_sneaky_engine_sees_the_steps_up_to_the_right_one_and_nothing_privileged() -> None:
+    liar = sneak()
+    run(inject, story(), World({"student": chance(1, 0), "liar": liar}), maker="liar")
+    (asked,) = liar.asked
+    shown = asked.messages[-1].content
+    assert "[1] a is 2" in shown and "The answer is 5" not in shown and asked.schema
+
+
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [("none", "parse"), ('{"error_type": "x", "step": " "}', "parse"), ("{}", "parse")],
+)
+def test_a_sneaky_reply_that_cannot_be_read_is_dropped(reply: str, code: str) -> None:
+    made = run(inject, story(), World({"student": chance(1, 0), "liar": Says(lambda _: reply)}), maker="liar")
+    assert codes(made.drops) == [code] and not made.attempts and not made.notes
+
+
+def test_a_sneaky_step_that_changes_nothing_is_dropped() -> None:
+    for seed in range(20):
+        world = World({"student": chance(1, 0), "liar": sneak("a  is 2")}, seed=seed)
+        made = run(inject, story(), world, maker="liar")
+        if codes(made.drops) == ["unchanged"]:
+            return
+    raise AssertionError("the first step was never chosen")
+
+
+@pytest.mark.parametrize("prompt", ["sneaky", "chains_sneaky"])
+def test_the_oracle_is_sneaky(prompt: str) -> None:
+    kept = []
+    for seed in range(10):
+        world = World({"student": Says(faithful), "liar": Oracle()})
+        made = run(inject, start(seed), world, maker="liar", sneaky=prompt, options={"strict": True})
+        kept += made.attempts
+        assert set(codes(made.drops)) <= {"not_proven_wrong", "oracle_cannot"}
+    assert len(kept) >= 7 and {a.injection.kind for a in kept if a.injection} >= {"operand", "arithmetic"}
+
+
+def test_of_each_attempt_several_slips_may_be_drawn_none_of_them_twice() -> None:
+    for seed in range(5):
+        made = run(inject, start(seed), World({"student": Says(lambda _: "The answer is 99")}), each=12)
+        slips = [(a.injection, a.steps[a.fork_step or 0].text) for a in made.attempts]
+        assert 3 < len(slips) == len(set(slips)) <= 12 and len({a.id for a in made.attempts}) == len(slips)
+        first = run(inject, start(seed), World({"student": Says(lambda _: "The answer is 99")}))
+        assert first.attempts[0] in made.attempts, "more of them change none"

@@ -132,3 +132,24 @@ def test_harder_problems_get_more_samples(right: int, more: int) -> None:
 def test_a_problem_of_unknown_difficulty_is_not_taken_for_a_hard_one() -> None:
     start = episode(START.problem, attempt(START.problem, "hm"), outcomes=["unknown"])
     assert not run(sample, start, World({"student": Says(faithful)}), name="again", hard="sample").attempts
+
+
+def test_a_teachers_attempts_are_an_experts() -> None:
+    made = run(sample, START, World({"teacher": Says(faithful)}), role="teacher", source="teacher", n=1)
+    assert [(a.kind, {s.source for s in a.steps}) for a in made.attempts] == [("expert", {"teacher"})]
+    made = run(sample, START, World({"student": Says(faithful)}), n=1)
+    assert [(a.kind, {s.source for s in a.steps}) for a in made.attempts] == [("sampled", {"student"})]
+
+
+def test_shares_that_do_not_meet_work_on_different_problems() -> None:
+    world = World({"student": Says(faithful)})
+    taken = []
+    for i in range(40):
+        start = Episode(problem=problem(i))
+        low, high = (
+            run(sample, start, world, name=name, n=1, share=share)
+            for name, share in (("low", (0.0, 0.5)), ("high", (0.5, 1.0)))
+        )
+        assert len(low.attempts) + len(high.attempts) == 1 and not (low.drops or high.drops)
+        taken.append(len(low.attempts))
+    assert 10 <= sum(taken) <= 30

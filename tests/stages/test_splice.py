@@ -303,3 +303,23 @@ def test_records_of_two_splices_do_not_clash() -> None:
         start = start.add(run(splice, start, name=style, style=style))
     assert len([a for a in start.attempts if a.kind == "spliced"]) == 3
     assert isinstance(start.critiques[0], Critique)
+
+
+# ---- what a corpus can be balanced by
+
+
+@pytest.mark.parametrize(("kind", "source"), [("sampled", "own"), ("injected", "injected"), ("forked", "forked")])
+def test_an_inline_splice_is_labelled_by_its_error(kind: Any, source: str) -> None:
+    first = replace(FIRST, kind=kind)
+    gold = critique(FIRST, AT, "arithmetic: 2 plus 2 is not 5", "locate", source="gold")
+    a = only(made(first, SECOND, critiques=(SAID, gold)))
+    tenth = str(10 * AT // len(FIRST.steps))
+    assert {t.name: t.value for t in a.tags} == {
+        "first_error": tenth, "error_source": source, "error_kind": "arithmetic",
+    }  # fmt: skip
+    without = {t.name for t in only(made(first, SECOND)).tags}
+    assert without == {"first_error", "error_source"}, "a kind is only told by gold steps"
+
+
+def test_a_splice_in_turns_names_no_place_and_so_no_label() -> None:
+    assert only(made(style="turn", feedback="chains_try_again")).tags == ()

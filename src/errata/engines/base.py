@@ -30,6 +30,11 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     seed: int
     schema: str = ""
     """JSON Schema, as canonical JSON text, that the reply must follow; empty for free text."""
+    logprobs: bool = False
+    """Whether the reply also tells the log-probability of each token that was sampled."""
+    score: bool = False
+    """Whether nothing is to be said, but the tokens of the assistant's last message to be given with their
+    log-probabilities. `sampling` and `seed` then mean nothing."""
     urgency: float = 0.0
     """Of requests that wait, a higher one is started first (errata.engines.foresight). No part of a key: it may change
     when a reply comes, and never the reply."""
@@ -50,6 +55,14 @@ class Reply(Struct, frozen=True, kw_only=True, gc=False):
     completion_tokens: int
     flags: tuple[str, ...] = ()
     """What was mended or doubted, e.g. `surrogates`, `usage_missing`."""
+    logprobs: tuple[float, ...] = ()
+    """Natural logarithms of the model's own probabilities (temperature 1, whole vocabulary, whatever the sampling), one
+    a token. If `Request.logprobs`: of the sampled tokens in order, the end-of-turn token among them where it was
+    sampled, so that they are `completion_tokens` many; a server may leave out that last one. Empty, with the flag
+    `logprobs_dropped`, where a server's were no log-probabilities. If `Request.score`: of `tokens`."""
+    tokens: tuple[str, ...] = ()
+    """If `Request.score`: pieces of the assistant's last message, which they make up when joined; a token of a
+    character's further bytes is empty. The end-of-turn token, which is no part of the message, is not among them."""
 
 
 class Identity(Struct, frozen=True, kw_only=True, gc=False):

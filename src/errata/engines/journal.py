@@ -76,6 +76,8 @@ def _text(request: Request) -> bytes:
         "seed": request.seed,
         "schema": request.schema,
     }
+    # Only where they are asked for, so that the keys of all other requests stay what they were.
+    plain |= {name: True for name in ("logprobs", "score") if getattr(request, name)}
     return encode(plain)
 
 
@@ -169,6 +171,8 @@ class Journal:
                 prompt_tokens=reply[2],
                 completion_tokens=reply[3],
                 flags=tuple(reply[4]),
+                logprobs=tuple(reply[5]) if len(reply) > 5 else (),
+                tokens=tuple(reply[6]) if len(reply) > 5 else (),
             )
             if reply
             else None
@@ -188,7 +192,8 @@ class Journal:
             raise self._failure
         if isinstance(outcome, Reply):
             r = outcome
-            kind, told = b"r", encode((r.text, r.finish, r.prompt_tokens, r.completion_tokens, r.flags))
+            more = (r.logprobs, r.tokens) if r.logprobs or r.tokens else ()
+            kind, told = b"r", encode((r.text, r.finish, r.prompt_tokens, r.completion_tokens, r.flags, *more))
         else:
             kind, told = b"e", encode((outcome.code, str(outcome)))
         line = frame(b'{"k":"%s","q":%s,"%s":%s}' % (key.encode(), request, kind, told))

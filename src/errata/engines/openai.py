@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 from msgspec.structs import replace
 from yarl import URL
 
-from errata.engines import chat, retry, server
+from errata.engines import chat, logprobs, retry, server
 from errata.engines.admission import TurnedAway
 from errata.engines.balancer import Balancer
 from errata.engines.base import Identity, Load, Reply, Request
@@ -99,7 +99,7 @@ class OpenAI:
         self.stats.update(dict.fromkeys(self._counters, 0))
         self._prepare()
         # Which server is asked and when cannot change a reply, and is no part of the identity.
-        code = code_digest(__file__, chat, retry, server)
+        code = code_digest(__file__, chat, logprobs, retry, server)
         detail = ids.digest(endpoint=identity or urls[0], extra=extra, served_as=served_as, code=code)
         self._identity = Identity(
             engine="openai", version=1, model=model, revision=revision, detail=detail[:16], licence=licence

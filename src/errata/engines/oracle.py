@@ -16,6 +16,7 @@ from errata.chains import Chain, Finding
 from errata.engines import oracles
 from errata.engines.base import Identity, Reply, Request
 from errata.engines.code import code_digest
+from errata.engines.logprobs import refuse
 from errata.engines.oracles import Asked, task_for
 from errata.errors import EngineError, RecipeError
 from errata.records import segment as segmentation
@@ -56,6 +57,7 @@ class Oracle:
 
     async def generate(self, request: Request) -> Reply:
         """Answer at once; tokens are counted as words."""
+        refuse(request, "the oracle, a program,")
         chain = chains.parse("\n".join(m.content for m in request.messages))
         if chain is None:
             raise EngineError("oracle_cannot", "the conversation holds no problem of the procedural family to answer")

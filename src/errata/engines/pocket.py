@@ -19,7 +19,7 @@ import onnxruntime
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
-from errata.engines import base, pocket_runtime
+from errata.engines import base, logprobs, pocket_runtime
 from errata.engines.base import Identity, Load, Reply, Request
 from errata.engines.code import code_digest
 from errata.engines.pocket_runtime import Decoder, Row
@@ -54,6 +54,8 @@ class _Waiting:
     prefix: str
     """The assistant's text that the reply continues, and its tokens."""
     prefix_ids: tuple[int, ...]
+    pieces: tuple[str, ...]
+    """The tokens of the message to score, as text."""
     loop: asyncio.AbstractEventLoop
     reply: "asyncio.Future[Reply]"
 
@@ -80,6 +82,10 @@ class Words:
         """Token ids of a text; nothing is added to them."""
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return tuple(ids)
+
+    def pieces(self, prompt: str, content: str) -> logprobs.Pieces:
+        """The tokens of the message that a rendered prompt ends with."""
+        return logprobs.by_offsets(prompt, content, self._tokenizer.encode(prompt, add_special_tokens=False).offsets)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, without special tokens."""
@@ -185,6 +191,11 @@ class _Worker:
     def _reply(self, waiting: _Waiting) -> Reply | None:
         """The reply, if it is whole or has reached its limit."""
         row = waiting.row
+        if row.scored:
+            return Reply(
+                text="", finish="stop", prompt_tokens=len(row.prompt), completion_tokens=0,
+                logprobs=logprobs.numbers(row.logprobs or ()) or (), tokens=waiting.pieces,
+            )  # fmt: skip
         full = len(row.tokens) >= row.limit
         if not (row.ended or full or row.sampling.stop):
             return None
@@ -198,6 +209,7 @@ class _Worker:
             finish=finish,
             prompt_tokens=len(row.prompt),
             completion_tokens=len(row.tokens),
+            logprobs=logprobs.numbers(row.logprobs or ()) or (),
         )
 
     def _deliver(self, waiting: _Waiting, result: Reply | Exception | None) -> None:
@@ -242,7 +254,7 @@ class Pocket:
 
     @property
     def identity(self) -> Identity:
-        code = code_digest(__file__, pocket_runtime, base)
+        code = code_digest(__file__, pocket_runtime, base, logprobs)
         return Identity(
             engine="pocket",
             version=1,
@@ -266,7 +278,8 @@ class Pocket:
         """Answer one request; raises `EngineError` with code `unsupported` for a schema, `too_long` for a prompt."""
         if request.schema:
             raise EngineError("unsupported", "the pocket engine follows no JSON schema: ask an openai or vllm engine")
-        prompt = self._words.encode(self._words.render(request))
+        text = self._words.render(request)
+        prompt = self._words.encode(text)
         worker = self._started()
         if not 0 < len(prompt) < worker.positions:
             raise EngineError(
@@ -280,7 +293,11 @@ class Pocket:
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Reply] = loop.create_future()
         row = Row(prompt=prompt, sampling=request.sampling, seed=request.seed, limit=limit)
-        worker.put(_Waiting(row, prefix, self._words.encode(prefix), loop, reply))
+        row.logprobs = [] if request.logprobs else None
+        pieces: tuple[str, ...] = ()
+        if request.score:
+            row.scored, pieces = self._words.pieces(text, logprobs.scored(request))
+        worker.put(_Waiting(row, prefix, self._words.encode(prefix), pieces, loop, reply))
         return await reply
 
     def _started(self) -> _Worker:

@@ -32,10 +32,14 @@ class Row:
     seed: int
     limit: int
     """Most tokens of the reply, at least 1."""
+    logprobs: list[float] | None = None
+    """Log-probabilities of `tokens` or, of a row to score, of the prompt's; None if nobody wants them."""
+    scored: int = 0
+    """If above 0, nothing is decoded: the prompt's tokens from here on are scored, and the row has ended."""
     tokens: list[int] = field(default_factory=list)
     slot: int = -1
     ended: bool = False
-    """Whether the last token is the end-of-turn token."""
+    """Whether the last token is the end-of-turn token, or all is scored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,12 @@ def draw(logits: NDArray[np.float32], temperature: Floats, top_p: Floats, unifor
     drawn = (cumulated <= uniform[:, None] * cumulated[:, -1:]).sum(axis=1)
     tokens: list[int] = np.where(greedy, logits.argmax(axis=1), np.minimum(drawn, logits.shape[1] - 1)).tolist()
     return tokens
+
+
+def own(logits: NDArray[np.float32], token: int) -> float:
+    """Log-probability of `token` under the model itself, logits [vocabulary]: temperature 1, nothing cut off."""
+    x = logits.astype(np.float64) - logits.max()
+    return float(x[token] - np.log(np.exp(x).sum()))
 
 
 class Decoder:
@@ -125,16 +135,21 @@ class Decoder:
         return self._rows.count(None)
 
     def admit(self, row: Row) -> None:
-        """Give `row` a free slot, read its prompt and draw its first token."""
+        """Give `row` a free slot, read its prompt and draw its first token, or score it."""
         row.slot = slot = self._rows.index(None)
         self._rows[slot] = row
+        if row.scored:
+            before = self.logits(row.prompt, slot)[row.scored - 1 : -1]
+            row.logprobs = [own(at, token) for at, token in zip(before, row.prompt[row.scored :], strict=True)]
+            row.ended = True
+            return
         self._temperature[slot], self._top_p[slot] = row.sampling.temperature, row.sampling.top_p
         generator = np.random.Generator(np.random.Philox(key=row.seed))
         self._uniform[slot, : row.limit] = generator.random(row.limit)
         logits = self._read(row.prompt, slot)
         one = slice(slot, slot + 1)
         token = draw(logits[None], self._temperature[one], self._top_p[one], self._uniform[one, 0])
-        self._append(row, token[0])
+        self._append(row, token[0], logits)
 
     def _read(self, prompt: tuple[int, ...], slot: int) -> NDArray[np.float32]:
         """Fill the slot's keys and values from the prompt; the logits [vocabulary] after its last token."""
@@ -170,15 +185,17 @@ class Decoder:
         tokens = draw(self._logits, self._temperature, self._top_p, uniform)
         for row, token in zip(self._rows, tokens, strict=True):
             if row is not None:
-                self._append(row, token)
+                self._append(row, token, self._logits[row.slot])
 
     def last_logits(self, row: Row) -> NDArray[np.float32]:
         """What the row's last token was drawn from, after a step: [vocabulary], overwritten by the next step."""
         found: NDArray[np.float32] = self._logits[row.slot]
         return found
 
-    def _append(self, row: Row, token: int) -> None:
+    def _append(self, row: Row, token: int, logits: NDArray[np.float32]) -> None:
         row.tokens.append(token)
+        if row.logprobs is not None:
+            row.logprobs.append(own(logits, token))
         row.ended = token == self._end
         self._ids[row.slot, 0] = token
         self._lengths[row.slot] = len(row.prompt) + len(row.tokens) - 1

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from errata.engines import logprobs
 from errata.engines.base import Identity, Reply, Request
 from errata.engines.code import code_digest
 from errata.errors import EngineDown, EngineError, MissingExtra, RecipeError
@@ -91,30 +92,36 @@ class VLLM:
             version=1,
             model=folder.resolve().name if self._local else self._model,
             revision=_folder_digest(folder.resolve()) if self._local else self._revision,
-            detail=digest(arguments=canonical(self._arguments), code=code_digest(__file__))[:16],
+            detail=digest(arguments=canonical(self._arguments), code=code_digest(__file__, logprobs))[:16],
             licence=self._licence,
         )
 
     async def generate(self, request: Request) -> Reply:
         """Answer one request; a prompt that does not fit raises `EngineError` with code `too_long`."""
         llm = await self._started()
-        ids = self._prompt(llm.get_tokenizer(), request)
+        text = self._prompt(llm.get_tokenizer(), request)
+        ids: list[int] = llm.get_tokenizer().encode(text, add_special_tokens=False)
         room = llm.vllm_config.model_config.max_model_len - len(ids)
         if room < 1:
             raise EngineError("too_long", f"the prompt has {len(ids)} tokens, and the model holds {len(ids) + room}")
         parameters = _parameters(request, min(request.sampling.max_tokens, room))
-        output = await self._ask(llm, ids, parameters)
+        if request.score:
+            pieces = self._pieces(llm.get_tokenizer(), text, request)
+            whole = await self._ask(llm, ids, parameters)
+            return _scored(whole, ids, pieces)
+        output = (await self._ask(llm, ids, parameters)).outputs[0]
         reason, tokens = output.finish_reason, len(output.token_ids)
         if reason not in ("stop", "length"):
             raise EngineError("aborted", f"vllm ended the request with {reason!r}")
         # vLLM says `stop` of a text whose end-of-turn token fell on the limit, and of structures cut by it.
         finish: Finish = "length" if reason == "length" or tokens >= request.sampling.max_tokens else "stop"
-        return Reply(text=output.text, finish=finish, prompt_tokens=len(ids), completion_tokens=tokens)
+        told = _numbers(output.logprobs, output.token_ids) if request.logprobs else ()
+        return Reply(text=output.text, finish=finish, prompt_tokens=len(ids), completion_tokens=tokens, logprobs=told)
 
-    def _prompt(self, tokenizer: Any, request: Request) -> list[int]:
-        """Token ids of the conversation by the model's own chat template."""
+    def _prompt(self, tokenizer: Any, request: Request) -> str:
+        """The conversation by the model's own chat template."""
         try:
-            text = tokenizer.apply_chat_template(
+            text: str = tokenizer.apply_chat_template(
                 [{"role": m.role, "content": m.content} for m in request.messages],
                 tokenize=False,
                 add_generation_prompt=not request.continues,
@@ -122,11 +129,17 @@ class VLLM:
             )
         except Exception as e:  # templates raise whatever they like
             raise EngineError("template", f"the chat template of {self._model} refuses the conversation: {e}") from e
-        ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
-        return ids
+        return text
+
+    def _pieces(self, tokenizer: Any, text: str, request: Request) -> logprobs.Pieces:
+        """The tokens of the message to score."""
+        if not getattr(tokenizer, "is_fast", False):
+            raise EngineError("unsupported", f"the tokenizer of {self._model} does not tell where its tokens lie")
+        offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        return logprobs.by_offsets(text, logprobs.scored(request), offsets)
 
     async def _ask(self, llm: Any, ids: Sequence[int], parameters: Any) -> Any:
-        """The one output of a finished request."""
+        """A finished request with its one output."""
         from vllm.v1.engine.exceptions import EngineDeadError
 
         last: Any = None
@@ -143,7 +156,7 @@ class VLLM:
             raise EngineError("vllm_refused", f"vllm refused a request: {type(e).__name__}: {e}") from e
         if last is None or not last.outputs:
             raise EngineError("aborted", "vllm ended a request without an output")
-        return last.outputs[0]
+        return last
 
     async def _started(self) -> Any:
         """The AsyncLLM; the first of many callers starts it."""
@@ -185,6 +198,22 @@ class VLLM:
         await asyncio.sleep(0)
 
 
+def _numbers(told: Any, ids: Sequence[int]) -> tuple[float, ...]:
+    """Log-probabilities of these tokens, from a mapping by token id for each."""
+    found = logprobs.numbers(at[token].logprob for at, token in zip(told, ids, strict=True)) if told else None
+    if found is None:
+        raise EngineError("no_logprobs", "vllm was asked for log-probabilities and gave none")
+    return found
+
+
+def _scored(output: Any, ids: Sequence[int], pieces: logprobs.Pieces) -> Reply:
+    told = _numbers((output.prompt_logprobs or ())[pieces.first :], ids[pieces.first :])
+    return Reply(
+        text="", finish="stop", prompt_tokens=len(ids), completion_tokens=len(output.outputs[0].token_ids),
+        logprobs=told, tokens=pieces.texts,
+    )  # fmt: skip
+
+
 def _parameters(request: Request, limit: int) -> Any:
     """vLLM's SamplingParams of one request."""
     from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
@@ -194,7 +223,10 @@ def _parameters(request: Request, limit: int) -> Any:
         n=1,
         temperature=sampling.temperature,
         top_p=sampling.top_p,
-        max_tokens=limit,
+        max_tokens=1 if request.score else limit,
+        # 0: of the sampled token, or of the prompt's own, alone.
+        logprobs=0 if request.logprobs else None,
+        prompt_logprobs=0 if request.score else None,
         seed=request.seed,
         stop=list(sampling.stop),
         skip_special_tokens=True,

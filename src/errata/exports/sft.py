@@ -17,7 +17,7 @@ from errata.exports.rows import (
 )
 from errata.records.ids import digest
 from errata.records.rows import SftRow
-from errata.records.types import Attempt, Drop, Episode, Outcome, Transition
+from errata.records.types import Attempt, Drop, Episode, Outcome, Tag, Transition
 from errata.registry import Most, PromptName, StepName, export
 
 
@@ -31,13 +31,19 @@ def sft(
     prompt: PromptName = "",
     most: Most = 0,
     privileged: bool = False,
+    tags: dict[str, str] = {},
+    explained: StepName = "",
+    distinct: bool = False,
 ) -> Iterator[SftRow | Drop]:
     """A conversation per accepted attempt of the steps `of`, at most `most` per problem; `privileged` admits leaks.
 
     A row begins with the problem's own messages, or with `prompt`, which sees the problem, what the attempt revises and
-    the critique that its maker saw. What the verifier says must be `outcome`.
+    the critique that its maker saw. What the verifier says must be `outcome`. `tags` label every row; `explained` names
+    a step whose critiques of the attempt lend it the kinds of their findings, as tags `error_kind`. `distinct` takes a
+    text once a problem.
     """
     made = 0
+    taken: set[str] = set()
     for attempt in episode.attempts:
         if attempt.stage not in of:
             continue
@@ -58,18 +64,35 @@ def sft(
         if not any(s.train and s.text and s.turn % 2 == 0 for s in attempt.steps):
             yield refused(episode, ctx.stage, id, "nothing_trained", attempt.id)
             continue
+        if distinct and attempt.text.strip() in taken:
+            yield refused(episode, ctx.stage, id, "same_text", attempt.id)
+            continue
+        taken.add(attempt.text.strip())
         made += 1
-        yield _row(episode, ctx, attempt, id, prompt)
+        labels = tuple(Tag(name=name, value=value) for name, value in tags.items())
+        yield _row(episode, ctx, attempt, id, prompt, (*labels, *_kinds(episode, attempt, explained)))
 
 
-def _row(episode: Episode, ctx: ExportContext, attempt: Attempt, id: str, prompt: str) -> SftRow:
+def _kinds(episode: Episode, attempt: Attempt, step: str) -> tuple[Tag, ...]:
+    """The kinds of error that critiques by `step` find in the attempt, and the critiques that say so."""
+    mine = [c for c in episode.critiques if step and (c.attempt, c.stage) == (attempt.id, step) and c.findings]
+    kinds = dict.fromkeys(f.kind for c in mine for f in c.findings if f.kind)
+    return (
+        *(Tag(name="error_kind", value=kind) for kind in kinds),
+        *(Tag(name="explained_by", value=c.id) for c in mine),
+    )
+
+
+def _row(
+    episode: Episode, ctx: ExportContext, attempt: Attempt, id: str, prompt: str, labels: tuple[Tag, ...]
+) -> SftRow:
     turns, made = conversation(attempt)
     asked = rendered(episode, ctx, attempt, prompt)
     spans = (*context(asked), *shifted(made, len(asked)))
     lineage = tuple(x for x in (attempt.id, attempt.parent, attempt.other, attempt.critique) if x)
     return SftRow(
         id=id, episode=episode.id, split=episode.problem.split, messages=(*asked, *turns),
-        spans=spans, style=attempt.style, lineage=lineage, seen=attempt.seen, tags=attempt.tags,
+        spans=spans, style=attempt.style, lineage=lineage, seen=attempt.seen, tags=(*attempt.tags, *labels),
         transition=_transition(episode, attempt),
         metrics=(trained_share(spans),),
     )  # fmt: skip

@@ -32,7 +32,7 @@ from errata.records.ids import canonical
 from errata.records.types import Attempt, Critique, Message, Problem
 
 FILES = Path(__file__).parent / "files"
-PUBLIC = frozenset({"problem", "attempt", "other", "critique", "critiques", "notes", "index"})
+PUBLIC = frozenset({"problem", "attempt", "attempts", "other", "critique", "critiques", "notes", "index"})
 """What a template may name without being shown privileged context."""
 _ROLES = ("system", "user", "assistant")
 _FAULTS = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
@@ -154,8 +154,8 @@ class Prompt:
     ) -> tuple[Message, ...]:
         """The messages to send.
 
-        `shown` holds what else a template may name: `other` (an attempt to set beside the first), `critiques` (to sum
-        up), `notes` (texts by kind), and the privileged context that the stage declares.
+        `shown` holds what else a template may name: `other` (an attempt to set beside the first), `attempts` and
+        `critiques` (to sum up), `notes` (texts by kind), and the privileged context that the stage declares.
         """
         values = {"problem": {"text": problem.text, "domain": problem.domain}, "index": index}
         for name, value in {"attempt": attempt, "critique": critique, **(shown or {})}.items():

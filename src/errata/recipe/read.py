@@ -16,9 +16,11 @@ from msgspec import structs
 
 from errata import prompts, registry
 from errata.errors import ErrataError, RecipeError
+from errata.exports.base import ExportContext
 from errata.recipe.graph import ancestors, order
 from errata.recipe.spec import EngineSpec, ExportSpec, Gate, Price, Recipe, SamplingSpec, StepSpec, Use
 from errata.records.schema import record_schema
+from errata.records.types import Episode, Problem
 from errata.registry import Component, Kind
 
 _Validator = extend(  # type: ignore[no-untyped-call]
@@ -258,11 +260,11 @@ def _components(recipe: Recipe, folder: Path) -> tuple[Recipe, list[str]]:
             faults.append(f"{where}: {use.use} cannot be loaded: {why}")
             return use
         wrong = _faults(component.schema, use.with_, f"{where}.with")
-        faults.extend(wrong)
         filled = {**component.defaults, **_tuples(component, use.with_)}
-        if kind == "corpus" and not wrong:
-            faults.extend(_tried(component, filled, where))
-        faults.extend(_mentions(recipe, component, filled, where, folder))
+        wrong += _mentions(recipe, component, filled, where, folder)
+        if not wrong:
+            wrong += _tried(component, filled, where, folder)
+        faults.extend(wrong)
         if whole and isinstance(use, StepSpec):
             faults.extend(_too_early(recipe, component, use, filled, where))
         return structs.replace(use, with_=filled)
@@ -275,10 +277,14 @@ def _components(recipe: Recipe, folder: Path) -> tuple[Recipe, list[str]]:
     return structs.replace(recipe, source=source, engines=engines, stages=steps, corpus=corpus, exports=exports), faults
 
 
-def _tried(component: Component, filled: Mapping[str, Any], where: str) -> list[str]:
-    """What a corpus operation says against its parameters, asked now and not when all the work is done."""
+def _tried(component: Component, filled: Mapping[str, Any], where: str, folder: Path) -> list[str]:
+    """What a corpus operation or export says against its parameters, asked now and not when all the work is done."""
     try:
-        component.make([], **filled)
+        if component.kind == "corpus":
+            component.make([], **filled)
+        if component.kind == "export" and component.make.__module__.startswith("errata."):
+            nothing = Episode(problem=Problem(id="", messages=(), verifier=""))
+            list(component.make(nothing, ExportContext(where, lambda name: prompts.load(name, folder)), **filled))
     except ErrataError as error:
         return [f"{where}.with: {error}"]
     return []
@@ -348,8 +354,13 @@ def _prompt(name: str, see: Sequence[str] | None, folder: Path) -> list[str]:
 
 
 def _asks(component: Component, filled: Mapping[str, Any]) -> bool:
-    """Whether a stage asks an engine with this configuration; locating by gold steps asks none."""
-    return not (component.kind == "stage" and component.name == "locate" and filled.get("method") == "gold")
+    """Whether a stage asks an engine with this configuration; locating by rule asks none, nor does rating samples."""
+    if component.kind == "stage" and component.name == "rate":
+        return not filled.get("of")
+    if component.kind != "stage" or component.name != "locate":
+        return True
+    by_rule = filled.get("method") == "comparison" and "engine" not in filled.get("compare", ())
+    return not (by_rule or filled.get("method") in ("gold", "arithmetic"))
 
 
 def _meaning(hint: Any) -> str | None:

@@ -215,7 +215,8 @@ class OfflineRow(Struct, frozen=True, kw_only=True, gc=False):
     constructed: bool = False
     """Whether it was put together and not sampled as it stands."""
     logprobs: tuple[float, ...] = ()
-    """Of each sampled token under the policy that sampled it; empty where the engine told none."""
+    """Of each sampled token, end of turn included, under the policy that sampled it (temperature 1); empty where the
+    engine told none, and where it was shown something else than the row's prompt."""
     transition: Transition = "none"
     lineage: tuple[str, ...] = ()
     seen: tuple[str, ...] = ()

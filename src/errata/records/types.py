@@ -20,8 +20,19 @@ FORMAT_VERSION = 1
 
 Outcome = Literal["pass", "fail", "unknown"]
 StepRole = Literal[
-    "reasoning", "action", "observation", "reflection", "correction", "critique", "answer", "marker", "feedback"
+    "reasoning",
+    "action",
+    "observation",
+    "reflection",
+    "correction",
+    "critique",
+    "answer",
+    "marker",
+    "feedback",
+    "thought",
+    "tail",
 ]
+"""`thought`: an earlier attempt that a later one was shown; `tail`: what a cut took off and kept as context."""
 StepSource = Literal["student", "teacher", "injector", "environment", "template", "rollout"]
 AttemptKind = Literal[
     "sampled", "forked", "injected", "revised", "spliced", "hinted", "truncated", "expert", "search", "rollout"
@@ -148,6 +159,9 @@ class Attempt(Struct, frozen=True, kw_only=True, gc=False):
     seen: tuple[str, ...] = ()
     """Privileged context that its maker saw: reference answer, gold_steps, first_error, ..."""
     tags: tuple[Tag, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    """Where they were asked for: natural logarithms of the maker's own probabilities (temperature 1) of the tokens that
+    it sampled, in order, end-of-turn token included; a prefix that it continued has none."""
 
     @property
     def text(self) -> str:

@@ -2,19 +2,30 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from itertools import combinations
-from typing import Any
+from itertools import combinations, pairwise
+from typing import Any, get_args
 
 from errata.records.types import SORTERS, Episode
 from errata.reports import critiques
 from errata.reports.exported import exported
+from errata.reports.injection import injection, measure_injection
+from errata.reports.location import location as locations
+from errata.reports.location import measure_location
+from errata.reports.policy import measure_policy, on_policy
 from errata.reports.quality import measure_quality, quality
+from errata.verifiers.candidates import Reflection, reflection
 
 
 def measure(episode: Episode) -> Counter[str]:
     """What one episode adds to the counts; keys are tab-separated coordinates."""
-    found = _agreements(episode) + _locations(episode) + _attempts(episode)
-    return found + measure_quality(episode) + critiques.measure(episode)
+    parts = (
+        _agreements, _locations, _attempts, _reflections, measure_location, measure_injection, measure_quality,
+        measure_policy, critiques.measure,
+    )  # fmt: skip
+    found: Counter[str] = Counter()
+    for part in parts:
+        found.update(part(episode))
+    return found
 
 
 def _agreements(episode: Episode) -> Counter[str]:
@@ -63,11 +74,29 @@ def _attempts(episode: Episode) -> Counter[str]:
     return found
 
 
+def _reflections(episode: Episode) -> Counter[str]:
+    """Traces, answers on their way, and what each reflection between two of them did (arXiv:2510.08308)."""
+    found: Counter[str] = Counter()
+    stages = {a.id: a.stage for a in episode.attempts}
+    for v in episode.verdicts:
+        if v.verifier != "candidates" or not v.checks:
+            continue
+        stage = stages[v.target]
+        found[f"reflections\t{stage}\ttraces"] += 1
+        found[f"reflections\t{stage}\tanswers"] += len(v.checks)
+        for name, check in (("first_right", v.checks[0]), ("last_right", v.checks[-1])):
+            found[f"reflections\t{stage}\t{name}"] += check.outcome == "pass"
+        for a, b in pairwise(v.checks):
+            found[f"reflections\t{stage}\t{reflection((a.detail, a.outcome), (b.detail, b.outcome))}"] += 1
+    return +found
+
+
 def summarise(counts: Mapping[str, int], rows: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
     """`metrics.json` from the added counts; `rows` holds transitions of exported rows by config."""
     agreement: dict[tuple[str, str], Counter[str]] = {}
     location: dict[tuple[str, str], Counter[str]] = {}
-    nested: dict[str, dict[str, Counter[str]]] = {"outcome": {}, "transition": {}, "first_error": {}, "drops": {}}
+    kinds = ("outcome", "transition", "first_error", "drops", "reflections")
+    nested: dict[str, dict[str, Counter[str]]] = {kind: {} for kind in kinds}
     for key, n in counts.items():
         kind, *at = key.split("\t")
         if kind == "agreement":
@@ -88,12 +117,16 @@ def summarise(counts: Mapping[str, int], rows: Mapping[str, Mapping[str, int]]) 
             {"a": a, "b": b, **{c: found[c] for c in ("same", "different", "unknown")}}
             for (a, b), found in sorted(location.items())
         ],
+        "location": locations(counts),
+        "injection": injection(counts),
         "outcomes": _plain(nested["outcome"]),
         "revisions": {stage: _corrections(found) for stage, found in sorted(nested["transition"].items())},
         "first_error_tenths": {
             stage: [found[str(i)] for i in range(10)] for stage, found in sorted(nested["first_error"].items())
         },
+        "reflections": {stage: _reflected(found) for stage, found in sorted(nested["reflections"].items())},
         **quality(counts),
+        "on_policy": on_policy(counts),
         **critiques.summarise(counts),
         "exported": exported(counts),
         "drops": _plain(nested["drops"]),
@@ -117,6 +150,19 @@ def _corrections(found: Counter[str]) -> dict[str, Any]:
         **dict(sorted(found.items())),
         "mended": round(found["wrong_to_right"] / wrong, 6) if wrong else None,
         "broken": round(found["right_to_wrong"] / right, 6) if right else None,
+    }
+
+
+def _reflected(found: Counter[str]) -> dict[str, Any]:
+    """The counts, with the shares of reflections that keep the answer, and that make a wrong one right."""
+    kinds = [kind for kind in get_args(Reflection) if kind != "unknown"]
+    known = sum(found[kind] for kind in kinds)
+    kept = found["right_to_right"] + found["same_wrong"]
+    counts = {name: found[name] for name in ("traces", "answers", "first_right", "last_right", *kinds, "unknown")}
+    return {
+        **counts,
+        "confirming": round(kept / known, 6) if known else None,
+        "correcting": round(found["wrong_to_right"] / known, 6) if known else None,
     }
 
 

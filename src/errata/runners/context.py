@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from errata import registry
-from errata.engines.base import Request
+from errata.engines.base import Identity, Reply, Request, Sampling
 from errata.engines.foresight import Foresight
 from errata.engines.journal import Journaled
 from errata.engines.repetition import looped
@@ -18,7 +18,7 @@ from errata.records.ids import canonical
 from errata.records.types import Call, Episode, Message, Problem
 from errata.registry import Component
 from errata.runners.plan import Plan
-from errata.stages.base import Answer
+from errata.stages.base import Answer, Scored
 from errata.verifiers.base import Judgement
 from errata.verifiers.pool import Judges
 
@@ -71,31 +71,49 @@ class StepContext:
         template: str = "",
         schema: str = "",
         sampling: Mapping[str, Any] = {},
+        logprobs: bool = False,
     ) -> Answer:
         """One reply of the engine that plays `role`, journaled."""
         plan, engine = self.tools.plan, self.tools.engines[role]
         spec = plan.recipe.engines[role]
-        if spec.system and messages[0].role != "system":
-            messages = (Message(role="system", content=spec.system), *messages)
         drawn = replace(plan.sampling[role], **sampling) if sampling else plan.sampling[role]
         wanted = schema or (canonical(dict(spec.schema)) if spec.schema else "")
-        self.requests += 1
         request = Request(
-            messages=tuple(messages), sampling=drawn, seed=seed, schema=wanted, urgency=self.urgency
+            messages=self._led(role, messages), sampling=drawn, seed=seed, schema=wanted, logprobs=logprobs,
+            urgency=self.urgency,
         )  # fmt: skip
+        self.requests += 1
         key, reply = await engine.generate(request)
         if reply.finish == "filter":
             raise EngineError("refusal", f"{engine.identity.model} refused to answer")
         if circles := looped(reply.text):
             raise EngineError("loop", f"{engine.identity.model} went round in circles: {circles}")
-        identity = engine.identity
-        call = Call(
-            role=role, engine=identity.engine, model=identity.model, revision=identity.revision, key=key, seed=seed,
-            temperature=drawn.temperature, top_p=drawn.top_p, max_tokens=drawn.max_tokens, template=template,
-            prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens, finish=reply.finish,
-        )  # fmt: skip
+        if logprobs and not reply.logprobs and reply.completion_tokens and "logprobs_dropped" not in reply.flags:
+            raise EngineError("no_logprobs", f"{engine.identity.model} gave no log-probabilities of what it sampled")
+        call = _call(role, engine.identity, key, request, reply, template)
         self.tools.foresight.learn(self.stage, reply.completion_tokens)
-        return Answer(reply.text, reply.finish == "stop", call, engine.seen)
+        return Answer(reply.text, reply.finish == "stop", call, engine.seen, reply.logprobs)
+
+    async def score(self, role: str, messages: Sequence[Message]) -> Scored:
+        """The log-probabilities of the assistant's last message under the engine that plays `role`, journaled."""
+        engine = self.tools.engines[role]
+        # Sampling and seed mean nothing here; one of each, so that no message is scored twice.
+        request = Request(
+            messages=self._led(role, messages), sampling=Sampling(max_tokens=1), seed=0, score=True,
+            urgency=self.urgency,
+        )  # fmt: skip
+        self.requests += 1
+        key, reply = await engine.generate(request)
+        if not reply.logprobs or len(reply.logprobs) != len(reply.tokens):
+            raise EngineError("no_logprobs", f"{engine.identity.model} gave no log-probabilities of a message")
+        return Scored(reply.tokens, reply.logprobs, _call(role, engine.identity, key, request, reply))
+
+    def _led(self, role: str, messages: Sequence[Message]) -> tuple[Message, ...]:
+        """The messages after the role's system prompt, where it has one and they have none."""
+        system = self.tools.plan.recipe.engines[role].system
+        if system and messages[0].role != "system":
+            return (Message(role="system", content=system), *messages)
+        return tuple(messages)
 
     async def judge(
         self, problem: Problem, text: str, verifier: str = "", options: Mapping[str, Any] = {}
@@ -118,3 +136,13 @@ class StepContext:
     def prompt(self, name: str) -> Prompt:
         """A prompt file of errata's or of the recipe's."""
         return self.tools.prompt(name)
+
+
+def _call(role: str, identity: Identity, key: str, request: Request, reply: Reply, template: str = "") -> Call:
+    drawn = request.sampling
+    return Call(
+        role=role, engine=identity.engine, model=identity.model, revision=identity.revision, key=key,
+        seed=request.seed, temperature=drawn.temperature, top_p=drawn.top_p, max_tokens=drawn.max_tokens,
+        template=template, prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens,
+        finish=reply.finish,
+    )  # fmt: skip

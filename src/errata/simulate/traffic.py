@@ -2,11 +2,13 @@
 
 import hashlib
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import msgspec
 
 from errata.simulate import content
+from errata.simulate.draws import uniform
 from errata.simulate.faults import Kind
 from errata.simulate.lengths import Lengths, problem_of
 from errata.simulate.prefix import blocks_of
@@ -36,6 +38,8 @@ class _Body(msgspec.Struct):
     n: int | None = None
     stream: bool | None = None
     response_format: dict[str, Any] | None = None
+    logprobs: bool | None = None
+    prompt_logprobs: int | None = None
 
 
 _read_body = msgspec.json.Decoder(_Body).decode
@@ -50,6 +54,9 @@ class Asked(NamedTuple):
     max_tokens: int | None
     as_json: bool
     words: list[str]
+    logprobs: bool = False
+    """Whether those of the reply are asked for."""
+    prompt_logprobs: bool = False
 
 
 class Said(NamedTuple):
@@ -80,7 +87,10 @@ def read(body: bytes) -> Asked:
         raise ValueError("max_tokens must be at least 1")
     messages = tuple((m.role, _text(m.content)) for m in asked.messages)
     as_json = asked.response_format is not None and asked.response_format.get("type") != "text"
-    return Asked(asked.model, messages, asked.seed or 0, most, as_json, rendered(messages))
+    return Asked(
+        asked.model, messages, asked.seed or 0, most, as_json, rendered(messages), bool(asked.logprobs),
+        asked.prompt_logprobs is not None,
+    )  # fmt: skip
 
 
 def _text(said: str | list[_Part] | None) -> str:
@@ -117,6 +127,10 @@ def envelope(asked: Asked, said: Said, body: bytes) -> dict[str, Any]:
         "message": {"role": "assistant", "content": said.text},
         "finish_reason": "length" if said.cut else "stop",
     }
+    if asked.logprobs:
+        words = [*asked.words[-1:], *said.text.split(" "), *[""] * said.tokens]
+        told = [{"token": b, "logprob": log_probability(a, b)} for a, b in pairwise(words[: said.tokens + 1])]
+        choice["logprobs"] = {"content": told}
     usage = {
         "prompt_tokens": len(asked.words),
         "completion_tokens": said.tokens,
@@ -130,7 +144,19 @@ def envelope(asked: Asked, said: Said, body: bytes) -> dict[str, Any]:
         "system_fingerprint": FINGERPRINT,
         "choices": [choice],
         "usage": usage,
+        **({"prompt_logprobs": _prompt_logprobs(asked.words)} if asked.prompt_logprobs else {}),
     }
+
+
+def log_probability(before: str, word: str) -> float:
+    """What a model might give `word` after the word `before`: a made-up number, the same for the same words."""
+    return -4 * uniform(0, b"logprob", f"{before} {word}".encode(errors="surrogatepass")) ** 3
+
+
+def _prompt_logprobs(words: Sequence[str]) -> list[dict[str, Any] | None]:
+    """In vLLM's format: the first token has nothing before it, and each other one is a word with the space before."""
+    told = [{"logprob": log_probability(a, b), "rank": 1, "decoded_token": f" {b}"} for a, b in pairwise(words)]
+    return [None, *({str(i): t} for i, t in enumerate(told))]
 
 
 def conversation(asked: Asked, said: Said, block: int) -> tuple[int, ...]:

@@ -6,8 +6,10 @@ context, draws randomness from named coordinates, and never sees a backend, anot
 
 import asyncio
 import random
+from bisect import bisect_left
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Literal, NamedTuple, Protocol
 
 from msgspec.structs import replace
@@ -24,10 +26,12 @@ from errata.records.types import (
     Drop,
     Episode,
     Message,
+    Note,
     Outcome,
     Problem,
     Step,
     StepSource,
+    Tag,
     Verdict,
 )
 from errata.verifiers.base import Judgement
@@ -42,6 +46,44 @@ class Answer:
     call: Call
     seen: tuple[str, ...]
     """Privileged context that the engine itself brought."""
+    logprobs: tuple[float, ...] = ()
+    """Natural log-probabilities of the sampled tokens, if they were asked for (errata.engines.base.Reply)."""
+
+
+class Part(NamedTuple):
+    """Log-probability of a part of a text: the sum over its tokens, and how many these are."""
+
+    total: float
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """How likely a model finds a message that it is given, token by token."""
+
+    tokens: tuple[str, ...]
+    """Pieces of the message; joined, they are its text. The end-of-turn token is not among them."""
+    logprobs: tuple[float, ...]
+    """Natural logarithms of the model's own probabilities (temperature 1), one a token."""
+    call: Call
+
+    def parts(self, texts: Sequence[str]) -> tuple[Part, ...]:
+        """The sums over the parts of the message, such as the texts of its steps; together they are the whole.
+
+        A token belongs to the part that holds its last character, for white space before a word is the word's own.
+        Raises ValueError if the parts, joined, are not the message.
+        """
+        if "".join(texts) != "".join(self.tokens):
+            raise ValueError("the parts are not those of the message that was scored")
+        ends = list(accumulate(len(t) for t in texts))
+        totals, counts = [0.0] * len(texts), [0] * len(texts)
+        end = 0
+        for token, value in zip(self.tokens, self.logprobs, strict=True):
+            end += len(token)
+            at = bisect_left(ends, max(end, 1))
+            totals[at] += value
+            counts[at] += 1
+        return tuple(Part(total, n) for total, n in zip(totals, counts, strict=True))
 
 
 class Context(Protocol):
@@ -60,8 +102,20 @@ class Context(Protocol):
         template: str = "",
         schema: str = "",
         sampling: Mapping[str, Any] = {},
+        logprobs: bool = False,
     ) -> Answer:
-        """One reply of the engine that plays `role`. Raises EngineError if this request failed for good."""
+        """One reply of the engine that plays `role`. Raises EngineError if this request failed for good.
+
+        With `logprobs`, an engine that gives none is such a failure: code `no_logprobs`.
+        """
+        ...
+
+    async def score(self, role: str, messages: Sequence[Message]) -> Scored:
+        """How likely the engine that plays `role` finds the assistant's last message after those before it.
+
+        Journaled as any exchange. Raises EngineError: `no_logprobs` of an engine that gives none, `unsupported` where
+        its tokens cannot be told apart from the prompt's.
+        """
         ...
 
     async def judge(
@@ -162,6 +216,11 @@ def chosen(episode: Episode, *, of: str, outcome: Outcome | Literal["any"], most
     return tuple(found[: most or None])
 
 
+def named(tags: Sequence[str]) -> tuple[Tag, ...]:
+    """The tags that a recipe puts on what a stage makes: `name=value`, or a name alone, which is then true."""
+    return tuple(Tag(name=name, value=value or "true") for name, _, value in (tag.partition("=") for tag in tags))
+
+
 def located(episode: Episode, attempt: Attempt, sources: Sequence[str]) -> Critique | None:
     """The first critique, by order of `sources`, that names a wrong step of the attempt."""
     for source in sources:
@@ -169,6 +228,17 @@ def located(episode: Episode, attempt: Attempt, sources: Sequence[str]) -> Criti
             if critique.attempt == attempt.id and critique.source == source and critique.verdict == "error":
                 return critique
     return None
+
+
+def sibling(episode: Episode, attempt: Attempt, step: str) -> Attempt | None:
+    """The accepted attempt of a step of the recipe that begins with most of this one's steps; None if there is none."""
+    words = [s.text.strip() for s in attempt.steps]
+
+    def shared(other: Attempt) -> int:
+        pairs = zip(words, (s.text.strip() for s in other.steps), strict=False)
+        return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(words), len(other.steps)))
+
+    return max((a for a in episode.attempts if a.stage == step and episode.accepts(a)), key=shared, default=None)
 
 
 class Proof(NamedTuple):
@@ -205,10 +275,48 @@ def proven(episode: Episode, attempt: Attempt, sources: Sequence[str], forks: st
     return Proof(at, tuple(sorted(seen)))
 
 
+def privileged(episode: Episode, see: Sequence[str]) -> dict[str, Any]:
+    """The privileged values that a prompt may use, by name: those of `see`."""
+    values = {"reference": episode.problem.answer or "", "gold_steps": list(episode.problem.solution)}
+    return {name: values[name] for name in see}
+
+
+def solved(episode: Episode, steps: Sequence[str]) -> bool:
+    """Whether an attempt by one of these steps of the recipe is accepted."""
+    return any(a.stage in steps and episode.accepts(a) for a in episode.attempts)
+
+
+def planned(episode: Episode, steps: Sequence[str]) -> dict[int, list[Note]]:
+    """The notes by these steps of the recipe that belong together, by their index; each has one of every step.
+
+    A note that was rejected takes the others of its index with it.
+    """
+    found: dict[int, list[Note]] = {}
+    for note in episode.notes:
+        if note.stage in steps and not episode.rejects(note.id):
+            found.setdefault(note.index, []).append(note)
+    return {k: notes for k, notes in sorted(found.items()) if {n.stage for n in notes} == set(steps)}
+
+
+def error_tags(episode: Episode, attempt: Attempt, step: int) -> tuple[Tag, ...]:
+    """Labels of an attempt's error at `step`, by which a corpus can be balanced.
+
+    `first_error` is the tenth of the attempt that it stands in, 0 to 9; `error_source` says whether it is the student's
+    own, injected or made in a continuation (forked); `error_kind`, where gold steps located it there, is its kind.
+    """
+    source = {"injected": "injected", "forked": "forked"}.get(attempt.kind, "own")
+    place = str(min(9, 10 * step // max(1, len(attempt.steps))))
+    tags = (Tag(name="first_error", value=place), Tag(name="error_source", value=source))
+    for c in episode.critiques:
+        if c.attempt == attempt.id and c.source == "gold" and c.first_error == step and ": " in c.text:
+            return (*tags, Tag(name="error_kind", value=c.text.partition(": ")[0]))
+    return tags
+
+
 async def ask_attempt(
     episode: Episode, ctx: Context, messages: Sequence[Message], *, kind: AttemptKind, role: str, branch: str, k: int,
     steps: Rule = "lines", source: StepSource = "student", template: str = "", prefix: tuple[Step, ...] = (),
-    unfinished: bool = False, sampling: Mapping[str, Any] = {}, **fields: Any,
+    unfinished: bool = False, sampling: Mapping[str, Any] = {}, logprobs: bool = False, **fields: Any,
 ) -> Attempt:  # fmt: skip
     """Ask for one attempt. With a `prefix`, the reply continues its steps, and the attempt holds both.
 
@@ -217,14 +325,14 @@ async def ask_attempt(
     if prefix:
         messages = (*messages, Message(role="assistant", content="".join(s.text for s in prefix)))
     drawn = request_seed(episode, ctx, branch, k)
-    answer = await ctx.ask(role, messages, seed=drawn, template=template, sampling=sampling)
+    answer = await ctx.ask(role, messages, seed=drawn, template=template, sampling=sampling, logprobs=logprobs)
     made = steps_of((prefix[-1].text if unfinished else "") + answer.text, steps, source)
     if unfinished:
         prefix, made = prefix[:-1], (replace(made[0], source=prefix[-1].source), *made[1:])
     seen = tuple(sorted({*fields.pop("seen", ()), *answer.seen}))
     return Attempt(
         id=new_id(episode, ctx, branch, k), stage=ctx.stage, index=k, kind=kind, steps=(*prefix, *made),
-        complete=answer.complete, call=answer.call, seen=seen, **fields,
+        complete=answer.complete, call=answer.call, seen=seen, logprobs=answer.logprobs, **fields,
     )  # fmt: skip
 
 
@@ -232,17 +340,25 @@ __all__ = [
     "Answer",
     "Context",
     "Gathered",
+    "Part",
     "Proof",
+    "Scored",
     "ask_attempt",
     "chosen",
+    "error_tags",
     "filtered",
     "gather",
     "located",
+    "named",
     "new_id",
+    "planned",
+    "privileged",
     "proven",
     "quarantined",
     "request_seed",
     "rng",
+    "sibling",
+    "solved",
     "steps_of",
     "verdict_of",
 ]

@@ -3,9 +3,12 @@
 from typing import Any, Literal
 
 from errata.prompts import Prompt
-from errata.records.types import Additions, Attempt, Critique, Episode, Outcome
+from errata.records.types import Additions, Attempt, Critique, Episode, Finding, Outcome
 from errata.registry import Count, Most, PromptName, Role, StepName, stage
-from errata.stages.base import Context, chosen, gather, located, new_id, quarantined, request_seed
+from errata.stages.base import Context, chosen, gather, located, new_id, privileged, quarantined, request_seed
+
+_TEXTS = ("quote", "kind", "severity", "text", "advice")
+"""The fields of a finding that hold text."""
 
 
 @stage(version=1)
@@ -21,18 +24,24 @@ async def critique(
     n: Count = 1,
     see: tuple[Literal["reference", "gold_steps", "first_error"], ...] = (),
     source: Literal["teacher", "student", "critic"] = "teacher",
+    notes: tuple[StepName, ...] = (),
 ) -> Additions:
     """Have `role` say where attempts first go wrong, and why: n critiques of each, shown what `see` names.
 
     `source` says in whose name the critiques stand: a student's own are told from a teacher's by it.
     `first_error` shows a hint as {step, exact}: where an injected slip stands or a label or gold steps find the first
     error (exact), or the step before which a fork of a right attempt is right. A prompt whose `read.fields` has `step`
-    tells by it what the critique says of each step: correct or right, else wrong.
+    tells by it what the critique says of each step: correct or right, else wrong. A reply as JSON may hold `findings`,
+    a list of objects with the fields of a Finding, whose steps count from the prompt's base, and `text`, its words.
+    The prompt sees the notes that the steps `notes` made, by their kinds.
     """
     template = ctx.prompt(prompt)
+    known = [note for note in episode.notes if note.stage in notes and not episode.rejects(note.id)]
+    hidden = {*see, *(name for note in known for name in note.seen)}
 
     async def one(attempt: Attempt, k: int) -> Critique:
         shown = privileged(episode, tuple(name for name in see if name != "first_error"))
+        shown["notes"] = {note.kind: note.text for note in known}
         if "first_error" in see:
             shown["first_error"] = hint(episode, attempt)
         answer = await ctx.ask(
@@ -44,8 +53,10 @@ async def critique(
             id=new_id(episode, ctx, attempt.id, k), attempt=attempt.id, stage=ctx.stage, index=k, source=source,
             verdict=found.found if found and _exists(found.step, attempt) else "unknown",  # type: ignore[arg-type]
             first_error=found.step if found and _exists(found.step, attempt) else None,
-            steps=_each(template, answer.text, attempt), text=answer.text, call=answer.call,
-            seen=tuple(sorted({*see, *answer.seen})),
+            steps=_each(template, answer.text, attempt),
+            findings=_findings(template, answer.text, attempt) if found else (),
+            text=_words(template, answer.text) if found else answer.text, call=answer.call,
+            seen=tuple(sorted({*hidden, *answer.seen})),
         )  # fmt: skip
 
     attempts = chosen(episode, of=of, outcome=outcome, most=most)
@@ -59,10 +70,23 @@ async def critique(
     return Additions(critiques=tuple(critiques), drops=(*drops, *unread))
 
 
-def privileged(episode: Episode, see: tuple[str, ...]) -> dict[str, Any]:
-    """The privileged values that a prompt may use, by name."""
-    values = {"reference": episode.problem.answer or "", "gold_steps": list(episode.problem.solution)}
-    return {name: values[name] for name in see}
+def _words(template: Prompt, text: str) -> str:
+    """What a reply says in words: all of it, or the `text` of its JSON where it has one."""
+    said = (template.values(text) or {}).get("text") if template.schema else None
+    return said if isinstance(said, str) and said.strip() else text
+
+
+def _findings(template: Prompt, text: str, attempt: Attempt) -> tuple[Finding, ...]:
+    """The remarks of a reply as JSON; a step that the attempt does not have is none."""
+    told = (template.values(text) or {}).get("findings", []) if template.schema else []
+    made = []
+    for remark in told if isinstance(told, list) else []:
+        if isinstance(remark, dict):
+            step = remark.get("step")
+            at = step - template.reading.base if isinstance(step, int) and not isinstance(step, bool) else None
+            texts = {n: v for n in _TEXTS if isinstance(v := remark.get(n), str)}
+            made.append(Finding(step=at if at is not None and 0 <= at < len(attempt.steps) else None, **texts))
+    return tuple(made)
 
 
 def hint(episode: Episode, attempt: Attempt) -> dict[str, Any]:

@@ -5,14 +5,15 @@ where its own mistakes on a right path come from (S3c-Math's step-level sampling
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 from msgspec.structs import replace
 
 from errata.records.segment import Rule
-from errata.records.types import Additions, Attempt, Episode, Outcome, Step
+from errata.records.types import Additions, Attempt, Critique, Episode, Outcome, Step
 from errata.registry import Count, Most, PromptName, Role, StepName, stage
-from errata.stages.base import Context, ask_attempt, chosen, filtered, gather, located, new_id, rng
+from errata.stages.base import Context, ask_attempt, chosen, filtered, gather, located, new_id, rng, sibling
 
 At = Literal["all", "random", "given", "error", "end"]
 """Where attempts are left: before every step, before some drawn at random, before those given by index, before the
@@ -35,6 +36,8 @@ async def fork(
     draws: Count = 1,
     n: Count = 4,
     only: bool = False,
+    critique: StepName = "",
+    beside: StepName = "",
     prompt: PromptName = "solve",
     locations: tuple[str, ...] = ("gold", "forks", "judge", "comparison", "teacher", "label"),
     steps: Rule = "lines",
@@ -44,31 +47,52 @@ async def fork(
     `places` are the indices of the steps for `at: given`, negative ones counted from the end; `draws` is how many steps
     are drawn for `at: random`; `locations` are whose word on the first wrong step counts for `at: error`. A fork holds
     the attempt's steps s_<k and what came instead of the rest; k is its `fork_step`.
+
+    The prompt may show more than the problem: the attempt that is left, what the step `critique` says of its step k
+    (only attempts that it criticises are forked), and as `other` the sibling of the step `beside`.
     """
     template = ctx.prompt(prompt)
     drops = []
     tasks = {}
     stop = {"stop": (_BREAKS[steps],)} if only and steps in _BREAKS else {}
-    for parent in chosen(episode, of=of, outcome=outcome, most=most):
+    criticised = {c.attempt for c in episode.critiques if c.stage == critique and c.verdict == "error"}
+    parents = [a for a in chosen(episode, of=of, outcome=outcome) if not critique or a.id in criticised]
+    for parent in parents[: most or None]:
         indices = _places(episode, ctx, parent, at, places, draws, locations)
         if not indices:
             drops.append(filtered(episode, ctx, parent.id, "nowhere_to_fork", f"{at}: {len(parent.steps)} steps"))
+        other = sibling(episode, parent, beside) if beside else None
         for i in indices:
+            said = _said(episode, parent, i, critique)
+            if (critique and said is None) or (beside and other is None):
+                drops.append(filtered(episode, ctx, parent.id, "nothing_to_show", f"step {i}"))
+                continue
+            known = {*parent.seen, *(said.seen if said else ()), *((*other.seen, "right_step") if other else ())}
+            messages = partial(template.render, episode.problem, parent, said, shown={"other": other})
             branch = f"{parent.id}:{i}"
             for k in range(i * n, (i + 1) * n):
                 tasks[new_id(episode, ctx, branch, k)] = ask_attempt(
-                    episode, ctx, template.render(episode.problem, index=k), kind="forked", role=role, branch=branch,
+                    episode, ctx, messages(index=k), kind="forked", role=role, branch=branch,
                     k=k, steps=steps, template=template.label, prefix=parent.steps[:i], sampling=stop,
-                    parent=parent.id, fork_step=i, seen=parent.seen,
+                    parent=parent.id, fork_step=i, critique=said.id if said else None, seen=tuple(sorted(known)),
                 )  # fmt: skip
     made, failed = await gather(episode, ctx, tasks)
-    kept: list[Attempt] = []
-    for a in made:
-        if at == "end" or len(a.steps) > (a.fork_step or 0):
-            kept.append(_single(a, episode.attempt(str(a.parent))) if only else a)
-        else:
-            drops.append(filtered(episode, ctx, a.id, "no_step", "the reply is empty"))
-    return Additions(attempts=tuple(kept), drops=(*drops, *failed))
+    kept = [a for a in made if at == "end" or len(a.steps) > (a.fork_step or 0)]
+    drops += [filtered(episode, ctx, a.id, "no_step", "the reply is empty") for a in made if a not in kept]
+    cut = tuple(_single(a, episode.attempt(str(a.parent))) if only else a for a in kept)
+    return Additions(attempts=cut, drops=(*drops, *failed))
+
+
+def _said(episode: Episode, attempt: Attempt, at: int, step: str) -> Critique | None:
+    """The first critique of a step of the recipe that finds the error of the attempt here."""
+    return next(
+        (
+            c
+            for c in episode.critiques
+            if c.stage == step and c.attempt == attempt.id and (c.verdict, c.first_error) == ("error", at)
+        ),
+        None,
+    )
 
 
 def _places(

@@ -3,21 +3,23 @@
     outcome      a right and a wrong sample of one problem, drawn at random
     revision     a revision and what it revised, whichever is right; both answer the original prompt (SCL's shape)
     first_error  two continuations of the same first steps: a right one over a wrong one (step-level preference)
+    correction   two corrections that go on from the same wrong step: the one by `of` over the one by `against`
     score        the best and the worst of a group by a named estimate, at least `margin` apart
+    diverse      right attempts in different words, each with the wrong one that shares most of its first steps
     effect       two critiques of one attempt by how often revisions with them pass
 
 An attempt or critique without a known verdict or estimate is in no pair.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import combinations
 from typing import Literal, NamedTuple
 
-from errata.records.types import Additions, Attempt, Drop, Episode, Pair
+from errata.records.types import Additions, Attempt, Drop, Episode, Outcome, Pair, Tag
 from errata.registry import Most, StepName, stage
 from errata.stages.base import Context, chosen, filtered, new_id, rng
 
-Rule = Literal["outcome", "revision", "first_error", "score", "effect"]
+Rule = Literal["outcome", "revision", "first_error", "correction", "score", "diverse", "effect"]
 
 
 class Found(NamedTuple):
@@ -40,10 +42,14 @@ async def pair(
     estimate: str = "closed_loop_gain",
     margin: float = 0.0,
     most: Most = 1,
+    worse: tuple[Literal["pass", "fail"], ...] = ("fail",),
+    tags: dict[str, str] = {},
 ) -> Additions:
     """Pair what the steps `of` made, by `rule`, with each other or with what the steps `against` made.
 
-    `estimate` names the number that `score` and `effect` compare; pairs less than `margin` apart are none.
+    `worse` is what verdict the rejected one of two corrections may have: a student's own may be right as well.
+    `estimate`, a mean over all steps that measured it, names the number that `score` and `effect` compare; pairs less
+    than `margin` apart are none. `tags` label the pairs, by name.
     """
     if rule == "outcome":
         pairs_of = _outcomes(episode, ctx, of, against)
@@ -51,8 +57,12 @@ async def pair(
         pairs_of = _revisions(episode, of, against)
     elif rule == "first_error":
         pairs_of = _continuations(episode, of, against)
+    elif rule == "correction":
+        pairs_of = _corrections(episode, of, against, worse)
     elif rule == "score":
         pairs_of = _scores(episode, of, estimate, margin)
+    elif rule == "diverse":
+        pairs_of = _diverse(episode, of, against)
     else:
         pairs_of = _effects(episode, of, estimate, margin)
     pairs: list[Pair] = []
@@ -66,6 +76,7 @@ async def pair(
             Pair(
                 id=id, stage=ctx.stage, index=len(pairs), rule=rule, chosen=found.chosen, rejected=found.rejected,
                 step=found.step, margin=found.margin,
+                tags=tuple(Tag(name=name, value=value) for name, value in sorted(tags.items())),
             )
         )  # fmt: skip
     return Additions(pairs=tuple(pairs), drops=tuple(drops))
@@ -114,6 +125,20 @@ def _continuations(episode: Episode, of: tuple[str, ...], against: tuple[str, ..
                 yield Found(better.id, worse.id, step)
 
 
+def _corrections(
+    episode: Episode, of: tuple[str, ...], against: tuple[str, ...], worse: tuple[Outcome, ...]
+) -> Iterator[Found]:
+    """Corrections of one attempt from one wrong step on, which both keep: compared from the step after it."""
+    for better in _made(episode, of):
+        for other in _made(episode, against):
+            place = better.fork_step
+            if place is None or (better.parent, place) != (other.parent, other.fork_step):
+                continue
+            same = better.text == other.text
+            if not same and episode.accepts(better) and episode.outcome(other.id) in worse:
+                yield Found(better.id, other.id, place + 1)
+
+
 def shared_steps(a: Attempt, b: Attempt) -> int:
     """How many steps both attempts begin with, character for character; at least one of each is left over."""
     most = min(len(a.steps), len(b.steps)) - 1
@@ -128,6 +153,26 @@ def _scores(episode: Episode, of: tuple[str, ...], estimate: str, margin: float)
         if high - low <= 0 or high - low < margin:
             return
         yield Found(better, worse, None, high - low)
+
+
+def _diverse(episode: Episode, of: tuple[str, ...], against: tuple[str, ...]) -> Iterator[Found]:
+    """Distinct right attempts with distinct wrong ones, the hardest to tell apart first; none is in two pairs."""
+    right = _distinct(a for a in _made(episode, of) if episode.accepts(a))
+    wrong = _distinct(a for a in _made(episode, against or of) if episode.outcome(a.id) == "fail")
+    shared = {(a.id, b.id): shared_steps(a, b) for a in right for b in wrong}
+    used: set[str] = set()
+    for a, b in sorted(shared, key=lambda both: (-shared[both], both)):
+        if not {a, b} & used:
+            used |= {a, b}
+            yield Found(a, b)
+
+
+def _distinct(attempts: Iterable[Attempt]) -> list[Attempt]:
+    """The first attempt of each wording, white space aside."""
+    found: dict[str, Attempt] = {}
+    for a in attempts:
+        found.setdefault(" ".join(a.text.split()), a)
+    return list(found.values())
 
 
 def _effects(episode: Episode, of: tuple[str, ...], estimate: str, margin: float) -> Iterator[Found]:

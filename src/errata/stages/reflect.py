@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from errata.records.types import Additions, Attempt, Critique, Episode
 from errata.registry import Count, Most, PromptName, Role, StepName, stage
-from errata.stages.base import Context, Proof, chosen, gather, new_id, proven, quarantined, request_seed
+from errata.stages.base import Context, Proof, chosen, gather, new_id, proven, quarantined, request_seed, sibling
 
 
 class _Wrong(NamedTuple):
@@ -83,12 +83,6 @@ async def reflect(
 
 def _right(episode: Episode, attempt: Attempt, beside: str) -> Attempt | None:
     """The right attempt to set beside a wrong one."""
-    if not beside:
-        return episode.attempt(attempt.parent) if attempt.parent else None
-    words = [s.text.strip() for s in attempt.steps]
-
-    def shared(other: Attempt) -> int:
-        pairs = zip(words, (s.text.strip() for s in other.steps), strict=False)
-        return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(words), len(other.steps)))
-
-    return max((a for a in episode.attempts if a.stage == beside and episode.accepts(a)), key=shared, default=None)
+    if beside:
+        return sibling(episode, attempt, beside)
+    return episode.attempt(attempt.parent) if attempt.parent else None

@@ -20,7 +20,7 @@ from errata import chains
 from errata.errors import RecipeError
 from errata.records.types import Additions, Attempt, Critique, Drop, Episode, Step, StepSource, Tag
 from errata.registry import Count, Most, StepName, stage
-from errata.stages.base import Context, chosen, filtered, new_id, proven, rng
+from errata.stages.base import Context, chosen, filtered, named, new_id, proven, rng
 
 Source = Literal["own", "rule", "later", "random"]
 Mask = Literal["wrong_step", "none"]
@@ -60,6 +60,7 @@ async def retry(
     clean: float = 0.0,
     until: str = "",
     mask: Mask = "wrong_step",
+    tags: tuple[str, ...] = (),
     n: Count = 1,
     most: Most = 1,
 ) -> Additions:
@@ -74,7 +75,7 @@ async def retry(
     expected before a step; the same one never comes twice in a row, so that a single candidate is used once at most.
     With `errors`, between so many wrong steps are drawn for a trajectory, none of them twice over the n trajectories,
     and a share `clean` of the trajectories gets none. After each stands `marker`, or, with `reflection`, `lead` and
-    what that step wrote about it.
+    what that step wrote about it. `tags` are put on every trajectory.
     """
     _check(p, errors, clean)
     spliced: list[Attempt] = []
@@ -97,7 +98,8 @@ async def retry(
                     if i == 0:
                         drops.append(filtered(episode, ctx, id, "no_wrong_step", f"none is proven for {base.id}"))
                     break
-            spliced.append(_trajectory(ctx, base, id, i, woven, (lead, marker, mask)))
+            made = _trajectory(ctx, base, id, i, woven, (lead, marker, mask))
+            spliced.append(replace(made, tags=(*named(tags), *made.tags)))
     return Additions(attempts=tuple(spliced), drops=tuple(drops))
 
 
@@ -131,7 +133,7 @@ def _pools(episode: Episode, ctx: Context, base: Attempt, made: _Made, until: st
     doubtful: list[tuple[Attempt, int]] = []
     for attempt in (a for step in made.steps for a in chosen(episode, of=step, outcome="any")):
         k = attempt.fork_step
-        if k is None or not _stands_at(base, attempt, k):
+        if k is None or _maker(attempt) not in made.sources or not _stands_at(base, attempt, k):
             continue
         found = _proven(episode, attempt, k, made)
         if found:
@@ -148,10 +150,10 @@ def _pools(episode: Episode, ctx: Context, base: Attempt, made: _Made, until: st
 
 def _proven(episode: Episode, attempt: Attempt, k: int, made: _Made) -> Wrong | None:
     """Step k of an attempt that was made otherwise there, if it is proven wrong and, where wanted, reflected on."""
-    source: Source = "rule" if attempt.kind == "injected" else "own"
+    source = _maker(attempt)
     by_rule = source == "rule"
     proof = proven(episode, attempt, () if by_rule else made.proofs, "" if by_rule else made.forks)
-    if source not in made.sources or proof is None or proof.step != k:
+    if proof is None or proof.step != k:
         return None
     said = [c for c in episode.critiques if c.attempt == attempt.id and c.stage == made.reflection]
     about = next((c for c in said if (c.verdict, c.first_error) == ("error", k) and c.text.strip()), None)
@@ -159,6 +161,10 @@ def _proven(episode: Episode, attempt: Attempt, k: int, made: _Made) -> Wrong | 
         return None
     seen = tuple(sorted({*attempt.seen, *proof.seen, *(about.seen if about else ())}))
     return Wrong(attempt.steps[k].text, source, attempt.steps[k].source, attempt, seen, about)
+
+
+def _maker(attempt: Attempt) -> Source:
+    return "rule" if attempt.kind == "injected" else "own"
 
 
 def _operations(base: Attempt, chain: chains.Chain, sources: Sequence[Source]) -> list[tuple[int, Source, str]]:

@@ -1,4 +1,4 @@
-"""Have the student write its attempt anew, with a critique or told nothing."""
+"""Have the student, or a teacher in its place, write an attempt anew, with a critique or told nothing."""
 
 from typing import Literal
 
@@ -21,8 +21,12 @@ async def revise(
     most: Most = 0,
     n: Count = 1,
     steps: Rule = "lines",
+    source: Literal["student", "teacher"] = "student",
 ) -> Additions:
-    """Ask for n revisions of each attempt; `critique` names the step whose critiques are shown, empty for none."""
+    """Ask for n revisions of each attempt; `critique` names the step whose critiques are shown, empty for none.
+
+    `source` says whose words a revision's steps are.
+    """
     template = ctx.prompt(prompt)
     attempts = chosen(episode, of=of, outcome=outcome, most=most)
     pairs: list[tuple[Attempt, Critique | None]] = [(a, None) for a in attempts]
@@ -46,6 +50,7 @@ async def revise(
                 branch=branch,
                 k=k,
                 steps=steps,
+                source=source,
                 template=template.label,
                 parent=attempt.id,
                 critique=shown.id if shown else None,

@@ -1,5 +1,9 @@
-"""Ask the student for several attempts at the problem."""
+"""Ask the student, or a teacher in its place, for several attempts at the problem."""
 
+import random
+from typing import Literal
+
+from errata.records.ids import seed
 from errata.records.segment import Rule
 from errata.records.types import Additions, Episode
 from errata.registry import Count, PromptName, Role, StepName, stage
@@ -15,14 +19,21 @@ async def sample(
     n: Count = 4,
     prompt: PromptName = "solve",
     steps: Rule = "lines",
+    source: Literal["student", "teacher"] = "student",
+    share: tuple[float, float] = (0.0, 1.0),
+    logprobs: bool = False,
     hard: StepName = "",
     below: float = 0.5,
 ) -> Additions:
-    """Sample n attempts at the problem from the engine that plays `role`.
+    """Sample n attempts at the problem from the engine that plays `role`; a teacher's are of the kind `expert`.
 
-    With `hard`, a step that has sampled before, only where the share of its attempts that pass is less than `below`:
-    more attempts at harder problems.
+    Every problem has a place from 0 to 1, drawn once a run: those outside `share` are passed over, so that two steps
+    with shares that do not meet work on different problems. With `hard`, a step that has sampled before, only problems
+    are sampled where the share of its attempts that pass is less than `below`: more attempts at harder ones. With
+    `logprobs`, attempts hold those of their tokens too.
     """
+    if not share[0] <= random.Random(seed(run=ctx.run_seed, problem=episode.id, share="sample")).random() < share[1]:
+        return Additions()
     if hard:
         known = [o for a in chosen(episode, of=hard, outcome="any") if (o := episode.outcome(a.id)) != "unknown"]
         if not known or known.count("pass") / len(known) >= below:
@@ -31,7 +42,8 @@ async def sample(
     tasks = {
         new_id(episode, ctx, "", k): ask_attempt(
             episode, ctx, template.render(episode.problem, index=k),
-            kind="sampled", role=role, branch="", k=k, steps=steps, template=template.label,
+            kind="expert" if source == "teacher" else "sampled", role=role, branch="",
+            k=k, steps=steps, source=source, template=template.label, logprobs=logprobs,
         )
         for k in range(n)
     }  # fmt: skip

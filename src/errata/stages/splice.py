@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from errata.records.types import Additions, Attempt, Critique, Drop, Episode, Step, StepRole, StepSource, Tag, Verdict
 from errata.registry import Count, Most, PromptName, StepName, stage
-from errata.stages.base import Context, chosen, filtered, located, new_id, rng
+from errata.stages.base import Context, chosen, error_tags, filtered, located, named, new_id, rng
 
 Mask = Literal["wrong_step", "attempt", "none"]
 """What is kept from the loss: the wrong step (in two turns: the first turn), all of the first attempt, or nothing."""
@@ -84,7 +84,10 @@ async def splice(
                 continue
             made += 1
             bare = _attempt(ctx, id, firsts, second, joined)
-            spliced.append(replace(bare, style=style, tags=(*_named(tags), *_group(episode, group))))
+            labels = (*named(tags), *_group(episode, group))
+            if firsts and joined.fork_step is not None:
+                labels = (*labels, *error_tags(episode, firsts[0], joined.fork_step))
+            spliced.append(replace(bare, style=style, tags=labels))
             if style == "verify":
                 verdicts.append(_of_last(episode, ctx, id, second))
     return Additions(attempts=tuple(spliced), verdicts=tuple(verdicts), drops=tuple(drops))
@@ -111,11 +114,6 @@ class _Words:
     closing: tuple[str, str]
     actions: tuple[str, str, str]
     mask: Mask
-
-
-def _named(tags: Sequence[str]) -> tuple[Tag, ...]:
-    """`name=value`, or a name alone, which is then true."""
-    return tuple(Tag(name=name, value=value or "true") for name, _, value in (tag.partition("=") for tag in tags))
 
 
 def _group(episode: Episode, step: str) -> tuple[Tag, ...]:

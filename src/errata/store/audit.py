@@ -172,7 +172,7 @@ class _Reading:
             told: str = fields["k"].value
             key, rest = _halves(told)
             if "r" in fields:
-                _, finish, prompt_tokens, completion_tokens, _ = fields["r"].value
+                _, finish, prompt_tokens, completion_tokens, *_ = fields["r"].value
                 facts = _digest(repr((finish, prompt_tokens, completion_tokens)).encode())
                 row = (key, rest, _digest(fields["r"].text), facts, place)
                 for column, value in zip(self._columns, row, strict=True):

@@ -14,7 +14,7 @@ def reflection(asked: Asked) -> str:
     said = asked.attempt
     found = asked.finding
     if asked.well:
-        return found.why if found and found.step < len(said) else CLEAR
+        return found.why if found and found.step == len(said) - 1 else CLEAR
     last = said[-1].strip() if said else ""
     if answer(last) is not None or not last:
         return f"{asked.chain.target} is not known yet"
