@@ -269,6 +269,25 @@ def test_spans_cover_exactly_the_assistants_turns(parts: list[tuple[str, int, bo
     assert "".join(m.content for m in messages) == "".join(s.text for s in steps)
 
 
+def test_what_a_prompt_shows_of_an_attempt_is_the_models_turn_and_not_trained() -> None:
+    p = problem(3)
+    first, second = attempt(p, "The answer is 1"), attempt(p, "The answer is 2", stage="revise", kind="revised")
+    said = criticism(first, 0, "Step 1 is wrong : look again", seen=("reference",))
+    second = replace(second, parent=first.id, critique=said.id)
+    start = episode(p, first, second, outcomes=["fail", "pass"], critiques=[said])
+    ((row,), _) = rows_of(start, of=("revise",), prompt="chains_revise")
+    assert [m.role for m in row.messages] == ["user", "assistant", "user", "assistant"]
+    assert [(s.message, s.end - s.start, s.train) for s in row.spans] == [
+        (1, len(first.text), False), (3, len(second.text), True),
+    ]  # fmt: skip
+    assert row.metrics[0].value == pytest.approx(0.5)
+    leaky = replace(said, text=f"the answer is {p.answer}")
+    told = episode(p, first, second, outcomes=["fail", "pass"], critiques=[leaky])
+    assert [d.code for d in rows_of(told, of=("revise",), prompt="chains_revise")[1]] == ["privileged_text"]
+    assert len(rows_of(told, of=("revise",), prompt="chains_revise", privileged=True)[0]) == 1
+    assert len(rows_of(told, of=("revise",))[0]) == 1, "a prompt that does not show it gives nothing away"
+
+
 def test_rows_may_bear_tags_and_the_kinds_of_error_that_a_critique_found() -> None:
     p = problem(11)
     first, second = attempt(p, "The answer is 1"), attempt(p, "The answer is 2", 1)

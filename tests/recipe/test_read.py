@@ -29,7 +29,8 @@ def test_defaults_are_filled_in_and_lists_become_tuples(tmp_path: Path) -> None:
     }  # fmt: skip
     steps = {s.name: s for s in recipe.stages}
     assert list(steps) == ["sample", "verify", "critique", "revise", "verify_revisions", "splice", "filter", "pair"]
-    assert steps["sample"].with_ == {"role": "student", "n": 2, "prompt": "solve", "steps": "lines"}
+    assert steps["sample"].with_ | {"role": "student", "n": 2, "prompt": "solve"} == steps["sample"].with_
+    assert steps["sample"].with_["steps"] == "lines"
     assert steps["filter"].with_["band"] == (0, 1) and steps["filter"].with_["agree"] == ()
     assert steps["splice"].with_["transitions"] == ("wrong_to_right",) and steps["splice"].after is None
     assert recipe.engines["student"].sampling == SamplingSpec() and recipe.engines["teacher"].with_ == {"skill": 1.0}

@@ -142,7 +142,7 @@ def test_another_attempts_critique_is_the_first_choice() -> None:
 def test_without_one_a_step_that_nobody_finds_wrong_is_blamed_in_fixed_words() -> None:
     gold = critique(WRONG, 3, stage="gold", source="gold")
     seen = set()
-    for k in range(12):
+    for k in range(40):
         words = critique(WRONG, 2, f"Step 3 is wrong, {k}", stage="critique", index=k)
         start = episode(P, WRONG, outcomes=["fail"], critiques=[words, gold])
         found = control(start, words, blame="Step {step} is wrong : {text}")

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -11,9 +12,10 @@ from errata.engines.base import Request
 from errata.engines.oracle import Oracle
 from errata.errors import EngineError, RecipeError
 from errata.prompts import FILES
-from errata.records.types import Finding
+from errata.records.types import Episode, Finding, Injection, Outcome
 from errata.stages.critique import critique
 from tests.stages.support import Says, World, attempt, chain_of, codes, cut, episode, problem, run, slipped
+from tests.stages.support import critique as said
 
 P = problem(5)
 WRONG = attempt(P, slipped(P, "operand"))
@@ -130,6 +132,61 @@ def test_seeds_differ_between_attempts_with_the_same_text() -> None:
     twins = [replace(WRONG, id="a" * 32), replace(WRONG, id="b" * 32, index=1)]
     run(critique, episode(P, *twins, outcomes=["fail", "fail"]), World({"teacher": says}))
     assert len({r.seed for r in says.asked}) == 2
+
+
+# ---- the hint at the first error, and what is said of each step
+
+
+def asked_with_hint(start: Episode, folder: Path) -> list[str]:
+    says = Says(lambda _: "Step 1")
+    name = own(folder, "{{ first_error.step }} {{ first_error.exact }} {{ attempt.text }}")
+    made = run(critique, start, World({"teacher": says}, folder=folder), prompt=name, see=("first_error",), of="x")
+    assert all(c.seen == ("first_error",) for c in made.critiques)
+    return [" ".join(r.messages[0].content.split()[:2]) for r in says.asked]
+
+
+@pytest.mark.parametrize(
+    ("fields", "parents", "located", "hint"),
+    [
+        ({}, "pass", None, "None False"),
+        ({"kind": "forked", "fork_step": 2, "parent": WRONG.id}, "pass", None, "2 False"),
+        ({"kind": "forked", "fork_step": 2, "parent": WRONG.id}, "fail", None, "None False"),
+        ({"kind": "injected", "injection": Injection(kind="operand", step=1, original="")}, "pass", None, "1 True"),
+        ({"kind": "forked", "fork_step": 2, "parent": WRONG.id}, "pass", 3, "3 True"),
+    ],
+)
+def test_the_hint_says_what_is_known_of_the_first_error(
+    tmp_path: Path, fields: dict[str, Any], parents: Outcome, located: int | None, hint: str
+) -> None:
+    flawed = attempt(P, slipped(P, "operand", 3), stage="x", **fields)
+    gold = [said(flawed, located, stage="gold", source="gold")] if located is not None else []
+    assert asked_with_hint(episode(P, WRONG, flawed, outcomes=[parents, "fail"], critiques=gold), tmp_path) == [hint]
+
+
+def test_what_is_said_of_each_step_is_kept_where_it_is_said_of_all() -> None:
+    start = episode(P, WRONG, outcomes=["fail"])
+    made = run(critique, start, World({"teacher": Oracle()}), prompt="critique_steps")
+    assert FOUND is not None
+    (c,) = made.critiques
+    assert len(c.steps) == len(WRONG.steps) and c.steps.index("fail") == FOUND.step == c.first_error
+    assert f"Step {FOUND.step + 1} is wrong : {FOUND.why}" in c.text
+    short = run(critique, start, teacher("Judgement: Correct\nFirst wrong step: 2"), prompt="critique_steps")
+    assert short.critiques[0].steps == () and short.critiques[0].first_error == 1
+
+
+def test_the_oracle_judges_every_step_and_errs_as_often_as_it_is_told() -> None:
+    right = attempt(P, chains.solve(chain_of(P)))
+    start = episode(P, right, outcomes=["pass"])
+    (good,) = run(critique, start, World({"teacher": Oracle()}), prompt="critique_steps", outcome="any").critiques
+    assert good.verdict == "no_error" and set(good.steps) == {"pass"} and "Every step is right" in good.text
+    options: dict[str, Any] = {"prompt": "critique_steps", "n": 8}
+    bad = run(critique, START, World({"teacher": Oracle(skill=0.0)}), **options).critiques
+    assert FOUND is not None and all(c.first_error != FOUND.step for c in bad) and len({c.text for c in bad}) > 1
+    early = attempt(P, chains.solve(chain_of(P))[:-1])
+    (ends,) = run(
+        critique, episode(P, early, outcomes=["fail"]), World({"teacher": Oracle()}), **{**options, "n": 1}
+    ).critiques
+    assert ends.first_error == len(early.steps) and set(ends.steps) == {"pass"}
 
 
 def remark(step: object, **fields: object) -> dict[str, object]:

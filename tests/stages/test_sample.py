@@ -9,7 +9,7 @@ from errata.errors import EngineDown, EngineError, ReplayMiss
 from errata.records.types import Episode, Message
 from errata.stages.sample import sample
 from errata.stages.verify import verify
-from tests.stages.support import Says, World, codes, cut, episode, faithful, limit, problem, run, user
+from tests.stages.support import Says, World, attempt, codes, cut, episode, faithful, limit, problem, run, user
 
 START = episode(problem(1))
 
@@ -119,6 +119,19 @@ def test_the_system_message_goes_first_and_the_problems_own_stays() -> None:
 def test_an_empty_reply_is_an_attempt_without_steps() -> None:
     made = run(sample, START, World({"student": Says(lambda _: "")}), n=1)
     assert made.attempts[0].steps == () and made.attempts[0].text == ""
+
+
+@pytest.mark.parametrize(("right", "more"), [(0, 3), (1, 3), (2, 0), (4, 0)])
+def test_harder_problems_get_more_samples(right: int, more: int) -> None:
+    tries = [attempt(START.problem, "The answer is 1", k) for k in range(4)]
+    start = episode(START.problem, *tries, outcomes=["pass"] * right + ["fail"] * (4 - right))
+    made = run(sample, start, World({"student": Says(faithful)}), name="again", n=3, hard="sample", below=0.5)
+    assert len(made.attempts) == more and not made.drops
+
+
+def test_a_problem_of_unknown_difficulty_is_not_taken_for_a_hard_one() -> None:
+    start = episode(START.problem, attempt(START.problem, "hm"), outcomes=["unknown"])
+    assert not run(sample, start, World({"student": Says(faithful)}), name="again", hard="sample").attempts
 
 
 def test_a_teachers_attempts_are_an_experts() -> None:

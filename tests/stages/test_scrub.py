@@ -1,5 +1,6 @@
 """What gives an answer away is turned away or masked, by rule and by an engine that sees nothing else."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -109,6 +110,15 @@ def test_what_an_engine_answers_from_the_critique_alone_is_rejected() -> None:
         assert "train" not in text and "Each car" not in text, "the problem and the attempt are masked"
     assert len({r.seed for r in says.asked}) == len(says.asked) == 6
     assert not run(scrub, begin, World({"judge": Says(guesser)}), role="judge", most_answerable=1.0).drops[1:]
+
+
+def test_the_problem_is_masked_whatever_the_prompt_asks_for(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(
+        "messages: [{use: problem}, {role: user, content: '{{ problem.text }}|{{ critique.text }}'}]"
+    )
+    says = Says(guesser)
+    run(scrub, start(CLEAN), World({"judge": says}, folder=tmp_path), role="judge", prompt="own.yaml", n=1)
+    assert [m.content for m in says.asked[0].messages] == [f"|{CLEAN}"]
 
 
 def test_a_masked_copy_is_asked_about_in_its_turn() -> None:

@@ -241,6 +241,12 @@ def test_words_in_a_row_of_a_gold_step_unless_they_are_known() -> None:
     assert not leaks(problem(None, gold, (gold,)), said, words=6), "nor what the problem says"
 
 
+def test_overlapping_leaks_share_one_placeholder() -> None:
+    text, p = "No. The correct answer is **1,250** seats. Go on", problem("1250")
+    found = leaks(p, text, phrases=True)
+    assert len(found) == 2 and masked(text, found, "[...]") == "No. [...]. Go on"
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.sampled_from(["so 1250 it is", "**1,250**", "`1250`", "look", "\n", "the correct answer is", "."])))
 def test_masked_text_holds_no_leak_and_keeps_all_else(parts: list[str]) -> None:

@@ -140,8 +140,9 @@ def _search(with_: Mapping[str, Any], before: Before) -> Expected:
 
 
 RULES: Mapping[str, Rule] = {
-    "correct": _correct, "sample": _sample, "critique": _each, "reflect": _each, "score": _each, "revise": _revise, "fork": _fork,
+    "sample": _sample, "correct": _correct, "critique": _each, "reflect": _each, "score": _each, "revise": _revise,
+    "fork": _fork,
     "locate": _locate, "inject": _inject, "close_loop": _close_loop, "scrub": _scrub, "judge": _judge,
-    "aggregate": _aggregate, "rate": _rate, "plan": _on_notes, "hint": _on_notes, "loop": _loop, "search": _search,
-    "combine": _n,
+    "aggregate": _aggregate, "rate": _rate, "plan": _on_notes, "hint": _on_notes, "loop": _loop,
+    "search": _search, "combine": _n,
 }  # fmt: skip

@@ -21,7 +21,7 @@ file with the same value in the column `join_on`, e.g. `critique: joined.*.revie
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from errata.errors import RecipeError, SourceError
@@ -44,6 +44,7 @@ from errata.records.types import (
 from errata.registry import FilePath, source
 from errata.sources.base import Item, distinct, refused
 from errata.sources.columns import ColumnError, Expression, MissingKey, as_index, as_text, as_truth, parse_map
+from errata.sources.join import JOINED, Join
 from errata.sources.mapping import FIELDS, Constants, build, named, value_of
 from errata.sources.rows import Input
 from errata.sources.table import problem_faults
@@ -51,8 +52,6 @@ from errata.sources.table import problem_faults
 STAGE = "source"
 CRITIC_FIELDS = ("critique", "critique_label", "critic")
 ATTEMPT_FIELDS = ("text", "steps", "label", "first_error", "reason", "model", *CRITIC_FIELDS)
-JOINED = "joined"
-"""The column that holds the rows of the joined file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +66,7 @@ class Reading:
     null_first_error: str
     said: Location
     """How the words of a critique tell the first wrong step."""
-    join: "Join | None" = None
+    join: Join | None = None
 
     @property
     def expressions(self) -> tuple[Expression, ...]:
@@ -83,34 +82,6 @@ class Reading:
     def joined_roots(self) -> frozenset[str]:
         """The columns that are needed of the joined file."""
         return frozenset(e.path[2] for e in self.expressions if e.path[:2] == (JOINED, "*") and len(e.path) > 2)
-
-
-@dataclass(slots=True, kw_only=True)
-class Join:
-    """The rows of another file by the value of a column; it is held in memory whole."""
-
-    read: Input
-    on: str
-    rows: dict[str, list[tuple[str, dict[str, Any]]]] = field(default_factory=dict)
-    """(place, values) of the rows that no row has taken yet."""
-
-    def open(self, roots: frozenset[str]) -> Iterator[Drop]:
-        """Read the file; a drop for each row that is malformed. Raises SourceError."""
-        for place, values, fault in self.read.rows(roots | {self.on}):
-            if fault:
-                yield refused(place, "malformed_row", fault)
-            else:
-                self.rows.setdefault(repr(values[self.on]), []).append((place, values))
-
-    def take(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The row with those of the other file that belong to it."""
-        return {**values, JOINED: [v for _, v in self.rows.pop(repr(values[self.on]), [])]}
-
-    def left(self) -> Iterator[Drop]:
-        """A drop for each row that belongs to none."""
-        for rows in self.rows.values():
-            for place, values in rows:
-                yield refused(place, "no_such_row", f"no row has {values[self.on]!r} in {self.on}")
 
 
 @source(version=1)
@@ -154,27 +125,17 @@ def rollouts(
     faults += read.faults() + problem_faults(columns) + more + _pattern_faults(critique_error, critique_no_error)
     other = Join(read=Input(path=join), on=join_on) if join else None
     faults += other.read.faults() if other else []
-    if segment not in RULES:
-        faults.append(f"segment {segment!r} is no rule: there are {', '.join(RULES)}")
-    if label_base not in (0, 1):
-        faults.append(f"label_base is {label_base!r}: steps are counted from 0 or from 1")
-    if null_first_error not in ("no_error", "unknown"):
-        faults.append(f"null_first_error is {null_first_error!r}: it is no_error or unknown")
+    faults += _choice_faults(segment, label_base, null_first_error)
     if faults:
         raise RecipeError(*faults)
     constants = Constants(
         verifier=verifier, split=split, source=read.name, name=name, domain=domain, licence=licence, prompt=prompt
     )
+    said = Location(error=critique_error, no_error=critique_no_error, base=label_base)
     reading = Reading(
-        columns=found,
-        groups=groups,
-        constants=constants,
-        rule=segment,
-        label_base=label_base,
-        null_first_error=null_first_error,
-        said=Location(error=critique_error, no_error=critique_no_error, base=label_base),
-        join=other,
-    )
+        columns=found, groups=groups, constants=constants, rule=segment, label_base=label_base,
+        null_first_error=null_first_error, said=said, join=other,
+    )  # fmt: skip
     yield from distinct(_rows(read, reading))
 
 
@@ -195,6 +156,17 @@ def _groups(attempts: Any) -> tuple[tuple[dict[str, Expression], ...], list[str]
         groups.append(group)
         faults += wrong
     return tuple(groups), faults
+
+
+def _choice_faults(segment: str, label_base: int, null_first_error: str) -> list[str]:
+    faults = []
+    if segment not in RULES:
+        faults.append(f"segment {segment!r} is no rule: there are {', '.join(RULES)}")
+    if label_base not in (0, 1):
+        faults.append(f"label_base is {label_base!r}: steps are counted from 0 or from 1")
+    if null_first_error not in ("no_error", "unknown"):
+        faults.append(f"null_first_error is {null_first_error!r}: it is no_error or unknown")
+    return faults
 
 
 def _pattern_faults(error: str, no_error: str) -> list[str]:

@@ -94,20 +94,14 @@ async def close_loop(
         elif wrong:
             loop.drops.append(filtered(episode, ctx, new_id(episode, ctx, critique.id, 0), "no_wrong_critique"))
     await loop.run()
-    estimates: list[Estimate] = []
-    verdicts: list[Verdict] = []
-    for attempt, critique in tried:
-        found = loop.measured(attempt, critique)
-        estimates += found
-        verdict = _kept(ctx, critique, {e.name: e.value for e in found}, min_rate, min_gain)
-        verdicts.append(verdict)
-        if verdict.outcome == "fail":
-            loop.drops.append(filtered(episode, ctx, critique.id, *_reason(verdict)))
-        elif verdict.outcome == "unknown":
-            loop.drops.append(quarantined(episode, ctx, critique.id, *_reason(verdict)))
+    estimates = {c.id: loop.measured(a, c) for a, c in tried}
+    verdicts = [_kept(ctx, c, {e.name: e.value for e in estimates[c.id]}, min_rate, min_gain) for _, c in tried]
+    drop = {"fail": filtered, "unknown": quarantined}
+    drops = [drop[v.outcome](episode, ctx, v.target, *_reason(v)) for v in verdicts if v.outcome != "pass"]
     return Additions(
         attempts=tuple(loop.attempts), critiques=tuple(loop.controls.values()),
-        verdicts=(*loop.verdicts, *verdicts), estimates=tuple(estimates), drops=tuple(loop.drops),
+        verdicts=(*loop.verdicts, *verdicts), estimates=tuple(e for found in estimates.values() for e in found),
+        drops=(*loop.drops, *drops),
     )  # fmt: skip
 
 
