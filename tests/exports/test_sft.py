@@ -14,7 +14,7 @@ from errata.exports.base import ExportContext
 from errata.exports.rows import conversation
 from errata.exports.sft import sft
 from errata.records.rows import SftRow
-from errata.records.types import Additions, Attempt, Drop, Episode, Outcome, Step
+from errata.records.types import Additions, Attempt, Drop, Episode, Estimate, Outcome, Step
 from errata.sources.procedural import procedural
 from errata.stages.critique import critique
 from errata.stages.filter import filter_
@@ -23,7 +23,7 @@ from errata.stages.revise import revise
 from errata.stages.sample import sample
 from errata.stages.splice import splice
 from errata.stages.verify import verify
-from tests.stages.support import World, attempt, grown, problem, user, verdict
+from tests.stages.support import World, attempt, episode, grown, problem, user, verdict
 
 TELLS_NOTHING = "There may be an error\nSolve it again"
 WORLD = World({"student": Oracle(skill=0.5), "teacher": Oracle()})
@@ -266,3 +266,12 @@ def test_spans_cover_exactly_the_assistants_turns(parts: list[tuple[str, int, bo
         wanted = [s.text for s in steps if s.turn == number and s.train and number % 2 == 0]
         assert trained == "".join(wanted)
     assert "".join(m.content for m in messages) == "".join(s.text for s in steps)
+
+
+def test_a_row_carries_the_estimates_that_it_is_told_to_where_there_are_some() -> None:
+    of = problem(3)
+    made = attempt(of, "The answer is 1")
+    told = Estimate(target=made.id, stage="reward", name="reward", value=1.2, n=1)
+    start = episode(of, made, outcomes=["pass"]).add(Additions(estimates=(told,)))
+    ((row,), _) = rows_of(start, of=("sample",), estimates=("reward", "gain"))
+    assert {m.name: m.value for m in row.metrics} == {"trained_share": 1.0, "reward": 1.2}

@@ -119,3 +119,14 @@ def test_the_system_message_goes_first_and_the_problems_own_stays() -> None:
 def test_an_empty_reply_is_an_attempt_without_steps() -> None:
     made = run(sample, START, World({"student": Says(lambda _: "")}), n=1)
     assert made.attempts[0].steps == () and made.attempts[0].text == ""
+
+
+def test_a_temperature_stands_in_for_the_engines_own_and_in_the_tags() -> None:
+    says = Says(faithful)
+    cool = run(sample, START, World({"student": says}), n=2, temperature=0.5)
+    assert {r.sampling.temperature for r in says.asked} == {0.5}
+    assert [[(t.name, t.value) for t in a.tags] for a in cool.attempts] == [[("temperature", "0.5")]] * 2
+    assert {a.call.temperature for a in cool.attempts if a.call} == {0.5}
+    plain = run(sample, START, World({"student": says}), n=2)
+    assert {r.sampling.temperature for r in says.asked[2:]} == {1.0} and {a.tags for a in plain.attempts} == {()}
+    assert [a.id for a in plain.attempts] == [a.id for a in cool.attempts]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,3 +18,12 @@ class Narrow:
     """The row's labels."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """The row's numbers."""
+
+
+class Selection(NamedTuple):
+    """What an operation drops, and figures that tell why; one that has nothing to tell gives `dropped` alone."""
+
+    dropped: Mapping[str, str]
+    """The reason by row id."""
+    figures: Mapping[str, Any]
+    """Plain data for `metrics.json`, under `corpus` and the operation's name."""

@@ -6,7 +6,7 @@ from typing import Literal
 from errata.exports.base import ExportContext
 from errata.exports.rows import conversation, leak, refused, rendered, shifted, trained_share, transition
 from errata.records.ids import digest
-from errata.records.rows import SftRow
+from errata.records.rows import Metric, SftRow
 from errata.records.types import Attempt, Drop, Episode, Outcome
 from errata.registry import Most, PromptName, StepName, export
 
@@ -20,12 +20,14 @@ def sft(
     outcome: Outcome | Literal["any"] = "pass",
     prompt: PromptName = "",
     most: Most = 0,
+    estimates: tuple[str, ...] = (),
     privileged: bool = False,
 ) -> Iterator[SftRow | Drop]:
     """A conversation per accepted attempt of the steps `of`, at most `most` per problem; `privileged` admits leaks.
 
     A row begins with the problem's own messages, or with `prompt`, which sees the problem, what the attempt revises and
-    the critique that its maker saw. What the verifier says must be `outcome`.
+    the critique that its maker saw. What the verifier says must be `outcome`. `estimates` names numbers of the attempt
+    that the row's metrics are to hold, where it has them.
     """
     made = 0
     for attempt in episode.attempts:
@@ -47,17 +49,20 @@ def sft(
             yield refused(episode, ctx.stage, id, "nothing_trained", attempt.id)
             continue
         made += 1
-        yield _row(episode, ctx, attempt, id, prompt)
+        yield _row(episode, ctx, attempt, id, prompt, estimates)
 
 
-def _row(episode: Episode, ctx: ExportContext, attempt: Attempt, id: str, prompt: str) -> SftRow:
+def _row(
+    episode: Episode, ctx: ExportContext, attempt: Attempt, id: str, prompt: str, estimates: tuple[str, ...]
+) -> SftRow:
     turns, spans = conversation(attempt)
     asked = rendered(episode, ctx, attempt, prompt)
     before = episode.outcome(attempt.parent) if attempt.parent else "unknown"
     lineage = tuple(x for x in (attempt.id, attempt.parent, attempt.other, attempt.critique) if x)
+    numbers = [(name, episode.estimate(attempt.id, name)) for name in estimates]
     return SftRow(
         id=id, episode=episode.id, split=episode.problem.split, messages=(*asked, *turns),
         spans=shifted(spans, len(asked)), style=attempt.style, lineage=lineage, seen=attempt.seen, tags=attempt.tags,
         transition=transition(before, episode.outcome(attempt.id)) if attempt.parent else "none",
-        metrics=(trained_share(spans),),
+        metrics=(trained_share(spans), *(Metric(name=name, value=v) for name, v in numbers if v is not None)),
     )  # fmt: skip

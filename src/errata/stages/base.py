@@ -226,7 +226,7 @@ def located(episode: Episode, attempt: Attempt, sources: Sequence[str]) -> Criti
 async def ask_attempt(
     episode: Episode, ctx: Context, messages: Sequence[Message], *, kind: AttemptKind, role: str, branch: str, k: int,
     steps: Rule = "lines", source: StepSource = "student", template: str = "", prefix: tuple[Step, ...] = (),
-    unfinished: bool = False, logprobs: bool = False, **fields: Any,
+    unfinished: bool = False, logprobs: bool = False, sampling: Mapping[str, Any] = {}, **fields: Any,
 ) -> Attempt:  # fmt: skip
     """Ask for one attempt. With a `prefix`, the reply continues its steps, and the attempt holds both.
 
@@ -235,8 +235,9 @@ async def ask_attempt(
     if prefix:
         messages = (*messages, Message(role="assistant", content="".join(s.text for s in prefix)))
     answer = await ctx.ask(
-        role, messages, seed=request_seed(episode, ctx, branch, k), template=template, logprobs=logprobs
-    )
+        role, messages, seed=request_seed(episode, ctx, branch, k), template=template, logprobs=logprobs,
+        sampling=sampling,
+    )  # fmt: skip
     made = steps_of((prefix[-1].text if unfinished else "") + answer.text, steps, source)
     if unfinished:
         prefix, made = prefix[:-1], (replace(made[0], source=prefix[-1].source), *made[1:])

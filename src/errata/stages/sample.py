@@ -1,8 +1,8 @@
 """Ask the student for several attempts at the problem."""
 
 from errata.records.segment import Rule
-from errata.records.types import Additions, Episode
-from errata.registry import Count, PromptName, Role, stage
+from errata.records.types import Additions, Episode, Tag
+from errata.registry import Count, PromptName, Role, Temperature, stage
 from errata.stages.base import Context, ask_attempt, gather, new_id, quarantined
 
 
@@ -16,14 +16,19 @@ async def sample(
     prompt: PromptName = "solve",
     steps: Rule = "lines",
     logprobs: bool = False,
+    temperature: Temperature | None = None,
 ) -> Additions:
-    """Sample n attempts at the problem from the engine that plays `role`, with `logprobs` those of their tokens too."""
+    """Sample n attempts at the problem from the engine that plays `role`, with `logprobs` those of their tokens too.
+
+    A `temperature` stands in for the engine's own, and in the tags of the attempts.
+    """
     template = ctx.prompt(prompt)
+    drawn = {} if temperature is None else {"temperature": temperature}
     tasks = {
         new_id(episode, ctx, "", k): ask_attempt(
             episode, ctx, template.render(episode.problem, index=k),
             kind="sampled", role=role, branch="", k=k, steps=steps, template=template.label,
-            logprobs=logprobs,
+            logprobs=logprobs, sampling=drawn, tags=tuple(Tag(name=k, value=f"{v:g}") for k, v in drawn.items()),
         )
         for k in range(n)
     }  # fmt: skip
