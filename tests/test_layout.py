@@ -95,10 +95,10 @@ def test_input_is_never_checked_by_assert(path: Path) -> None:
 
 
 def test_tests_stand_where_the_source_stands() -> None:
-    """A test folder is named after a package; files at the top, faults, security and simulation are about the whole."""
+    """A test folder is named after a package; files at the top and the folders named here are about the whole."""
     packages = {p.name for p in SOURCE.iterdir() if (p / "__init__.py").is_file()}
     folders = {p.name for p in (ROOT / "tests").iterdir() if (p / "__init__.py").is_file()}
-    assert folders <= packages | {"faults", "security", "simulation"}
+    assert folders <= packages | {"faults", "recipes", "security", "simulation"}
 
 
 HEAVY = "ray vllm torch datasets reasoning_gym math_verify transformers sympy pandas".split()

@@ -40,12 +40,16 @@ def critique(text: str) -> Critique:
 
 ATTEMPT = attempt(*GOLD[:-1], "The answer is 7")
 CRITIQUE = critique(chains.critique(chains.first_error(CHAIN, [s.text for s in ATTEMPT.steps])))
+SHOWN = {"other": attempt(*GOLD), "reference": "7", "first_error": {"step": 1, "exact": True}}
+"""What else a prompt may name."""
+PRIVILEGED = {"critique_steps_guided"}
+"""Prompts that are for stages which show privileged context, by their `see`."""
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_prompt_reads_as_it_did(name: str, golden: Callable[[str, str], None]) -> None:
     prompt = load(name)
-    messages = prompt.render(PROBLEM, ATTEMPT, CRITIQUE, index=2)
+    messages = prompt.render(PROBLEM, ATTEMPT, CRITIQUE, index=2, shown=SHOWN)
     text = "\n".join(f"[{m.role}]\n{m.content}\n" for m in messages)
     golden(f"prompt_{name}", f"{text}\n[reading] {prompt.reading}\n[schema] {prompt.schema or '-'}\n")
 
@@ -57,8 +61,9 @@ def test_the_file_says_at_its_head_what_it_is_for(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_errata_ships_no_prompt_that_names_privileged_context(name: str) -> None:
-    assert load(name).names <= prompts.PUBLIC
+def test_a_prompt_names_privileged_context_only_if_that_is_what_it_is_for(name: str) -> None:
+    assert bool(load(name).names - prompts.PUBLIC) == (name in PRIVILEGED)
+    assert load(name).names <= prompts.PUBLIC | SHOWN.keys()
 
 
 # ---- the pocket model's words
@@ -78,7 +83,7 @@ def test_an_unknown_word_would_be_found() -> None:
 
 @pytest.mark.parametrize("name", POCKET)
 def test_the_pocket_model_knows_every_word_of_its_prompts(name: str) -> None:
-    for message in load(name).render(PROBLEM, ATTEMPT, critique("Step 1 is wrong : amber is not 3")):
+    for message in load(name).render(PROBLEM, ATTEMPT, critique("Step 1 is wrong : amber is not 3"), shown=SHOWN):
         assert unknown_words(message.content) == set()
 
 
@@ -122,9 +127,9 @@ HOSTILE = [
 @pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.parametrize("name", NAMES)
 def test_no_text_of_a_problem_attempt_or_critique_becomes_more_than_text(name: str, text: str) -> None:
-    calm = load(name).render(PROBLEM, ATTEMPT, CRITIQUE)
+    calm = load(name).render(PROBLEM, ATTEMPT, CRITIQUE, shown=SHOWN)
     problem = replace(PROBLEM, messages=(Message(role="user", content=text),))
-    wild = load(name).render(problem, attempt(text), critique(text))
+    wild = load(name).render(problem, attempt(text), critique(text), shown={**SHOWN, "other": attempt(text)})
     assert [m.role for m in wild] == [m.role for m in calm], "no message more, none of another's"
     shown = [m.content for m in wild if text.rstrip() in m.content]
     assert shown and all("{{ attempt" not in m.content for m in wild)

@@ -65,7 +65,6 @@ def test_wrong_steps_are_the_injected_the_spliced_and_the_located() -> None:
     injected = attempt(P, "a\nx\nb", 0, "inject", kind="injected", parent=OWN_RIGHT.id,
                        injection=Injection(kind="sign", step=1, original="b"))  # fmt: skip
     inline = attempt(P, "a\nx\nWait\nb", 0, "splice", kind="spliced", parent=OWN_WRONG.id, fork_step=1)
-    inline = replace(inline, steps=tuple(replace(s, train=i != 1) for i, s in enumerate(inline.steps)))
     steps = [*(replace(s, train=False) for s in OWN_WRONG.steps), *(replace(s, turn=2) for s in OWN_RIGHT.steps)]
     turns = attempt(P, "", 0, "turns", kind="spliced", parent=OWN_WRONG.id, steps=tuple(steps))
     e = episode(P, OWN_WRONG, injected, inline, turns, outcomes=["fail", "fail", "pass", "pass"],

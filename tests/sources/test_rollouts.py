@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from errata.errors import RecipeError, SourceError
+from errata.recipe.read import read
 from errata.records.types import Drop, Episode
 from errata.sources.rollouts import rollouts
 from errata.sources.table import table
@@ -245,3 +246,97 @@ def test_recorded_first_errors(
     assert not drops(items)
     found = Counter(c.verdict for e in episodes(items) for c in e.critiques)
     assert (found["error"], found["no_error"], found["unknown"]) == (*counts, 0)
+
+
+# ---- critiques made elsewhere
+
+SAID: dict[str, Any] = {
+    "columns": {"problem": "q"},
+    "label_base": 1,
+    "critique_error": r"Step (\d+) is wrong",
+    "critique_no_error": "all fine",
+}
+
+
+def test_words_about_an_attempt_become_a_critique_with_its_label(tmp_path: Path) -> None:
+    rows = [
+        {"q": "1", "a": "x\ny", "c": "Step 2 is wrong", "ok": "correct", "by": "m1"},
+        {"q": "2", "a": "x\ny", "c": "all fine", "ok": False, "by": None},
+        {"q": "3", "a": "x\ny", "c": "Step 9 is wrong", "ok": None, "by": "m2"},
+        {"q": "4", "a": "x\ny", "c": None, "ok": True, "by": "m2"},
+    ]
+    entry = {"text": "a", "critique": "c", "critique_label": "ok", "critic": "by"}
+    found = episodes(run(write(tmp_path, *rows), **SAID, attempts=[entry]))
+    told = [[(c.verdict, c.first_error, c.text, c.source, c.stage) for c in e.critiques] for e in found]
+    assert told == [
+        [("error", 1, "Step 2 is wrong", "critic", "source")],
+        [("no_error", None, "all fine", "critic", "source")],
+        [("unknown", None, "Step 9 is wrong", "critic", "source")],
+        [],
+    ]
+    assert [[e.outcome(c.id, "label") for c in e.critiques] for e in found] == [["pass"], ["fail"], ["unknown"], []]
+    assert [[t.value for c in e.critiques for t in c.tags] for e in found] == [["m1"], [], ["m2"], []]
+    assert all(e.critiques[0].attempt == e.attempts[0].id for e in found[:3])
+
+
+def test_one_attempt_may_have_several_critiques_and_several_attempts_one_each(tmp_path: Path) -> None:
+    row = {"q": "1", "a": "x", "cs": [{"t": "all fine", "ok": 1}, {"t": "Step 1 is wrong", "ok": 0}], "as": ["u", "v"]}
+    entries = [{"text": "a", "critique": "cs.*.t", "critique_label": "cs.*.ok", "critic": "'m'"}]
+    (one,) = episodes(run(write(tmp_path, row), **SAID, attempts=entries))
+    assert [(c.index, c.text, one.outcome(c.id, "label")) for c in one.critiques] == [
+        (0, "all fine", "pass"), (1, "Step 1 is wrong", "fail"),
+    ]  # fmt: skip
+    assert [c.tags[0].value for c in one.critiques] == ["m", "m"]
+    (two,) = episodes(run(write(tmp_path, row), **SAID, attempts=[{"text": "as.*", "critique": "cs.*.t"}]))
+    assert {two.attempt(c.attempt).text: c.text for c in two.critiques} == {"u": "all fine", "v": "Step 1 is wrong"}
+    assert not two.verdicts
+
+
+def test_a_second_file_is_joined_and_every_row_of_it_accounted_for(tmp_path: Path) -> None:
+    main = write(tmp_path, {"q": "1", "a": "x", "id": 1}, {"q": "2", "a": "y", "id": 2})
+    other = tmp_path / "c.jsonl"
+    said = [{"id": 1, "t": "all fine"}, {"id": 3, "t": "all fine"}, {"id": 1, "t": "Step 1 is wrong"}]
+    other.write_text("".join(json.dumps(r) + "\n" for r in said) + "{\n")
+    items = run(main, **SAID, attempts=[{"text": "a", "critique": "joined.*.t"}], join=str(other))
+    assert [[c.text for c in e.critiques] for e in episodes(items)] == [["all fine", "Step 1 is wrong"], []]
+    assert sorted((d.code, d.detail.split(":")[0]) for d in drops(items)) == [
+        ("malformed_row", "c.jsonl line 4"), ("no_such_row", "c.jsonl line 2"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"attempts": [{"text": "a", "critique_label": "ok"}]}, "has a label or a name for no `critique`"),
+        ({"critique_error": "Step"}, "needs a group"),
+        ({"critique_error": "Step ("}, "is no pattern"),
+        ({"join": "c.txt"}, "is of no known format"),
+    ],
+)
+def test_faults_of_critiques_are_told(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
+    config = {**SAID, "attempts": [{"text": "a", "critique": "c"}], **changes}
+    with pytest.raises(RecipeError, match=told):
+        run(write(tmp_path, {"q": "1", "a": "x", "c": "all fine"}), **config)
+
+
+def test_lists_of_critiques_that_differ_in_length_are_a_malformed_row(tmp_path: Path) -> None:
+    row = {"q": "1", "a": "x", "c": ["u", "v"], "ok": [True]}
+    entry = {"text": "a", "critique": "c.*", "critique_label": "ok.*"}
+    good = {"q": "2", "a": "x", "c": ["u"], "ok": [True]}
+    (drop,) = drops(run(write(tmp_path, good, row), **SAID, attempts=[entry]))
+    assert drop.code == "malformed_row" and "differ in length" in drop.detail
+
+
+def test_the_recorded_critiques_come_in_whole() -> None:
+    paths = {name: RECORDED / f"mr_gsm8k_{name}.jsonl" for name in ("wrong", "critiques")}
+    if not all(p.is_file() for p in paths.values()):
+        pytest.skip("the recorded critiques ../shared/recorded/mr_gsm8k_*.jsonl are not here")
+    recipe = read(Path(__file__).resolve().parents[2] / "pipelines/recorded_critiques.yaml")
+    options = {**recipe.source.with_, "path": str(paths["wrong"]), "join": str(paths["critiques"])}
+    found = list(rollouts(**options))
+    assert not drops(found)
+    labels = Counter(e.outcome(c.id, "label") for e in episodes(found) for c in e.critiques if c.source == "critic")
+    assert labels == {"pass": 98, "fail": 142}
+    by_attempt = {(c.attempt, c.source): c.first_error for e in episodes(found) for c in e.critiques}
+    places = [(at, by_attempt[a, "label"]) for (a, source), at in by_attempt.items() if source == "critic"]
+    assert len(places) == 200 and all(said == true for said, true in places), "only these have a label of their reason"

@@ -137,3 +137,12 @@ def test_a_slip_changes_one_number_or_operator_of_one_step_before_the_answer(see
         assert not found.unfinished and before[:-1] == after[:-1]
     else:
         assert found.unfinished and after[-1] == new and len(after) < len(before), "the student concludes"
+
+
+def test_of_each_attempt_several_slips_may_be_drawn_none_of_them_twice() -> None:
+    for seed in range(5):
+        made = run(inject, start(seed), World({"student": Says(lambda _: "The answer is 99")}), each=12)
+        slips = [(a.injection, a.steps[a.fork_step or 0].text) for a in made.attempts]
+        assert 3 < len(slips) == len(set(slips)) <= 12 and len({a.id for a in made.attempts}) == len(slips)
+        first = run(inject, start(seed), World({"student": Says(lambda _: "The answer is 99")}))
+        assert first.attempts[0] in made.attempts, "more of them change none"

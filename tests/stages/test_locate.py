@@ -1,4 +1,4 @@
-"""Three ways to the first wrong step, each held against errata.chains, which knows it."""
+"""The ways to the first wrong step, each held against errata.chains, which knows it."""
 
 import json
 import random
@@ -13,7 +13,7 @@ from errata import chains
 from errata.engines.base import Request, Sampling
 from errata.engines.oracle import Oracle
 from errata.errors import EngineError
-from errata.records.types import Additions, Attempt, Critique, Episode, Message, Outcome, Problem, Step
+from errata.records.types import Additions, Attempt, Critique, Episode, Estimate, Message, Outcome, Problem, Step
 from errata.stages.locate import locate
 from tests.stages.support import (
     Says,
@@ -28,6 +28,7 @@ from tests.stages.support import (
     run,
     slipped,
     user,
+    verdict,
 )
 
 SLIPS = [k for k in chains.KINDS if k != "format"]
@@ -51,6 +52,16 @@ def truth(of: Problem, a: Attempt) -> int:
 def only(made: Additions) -> Critique:
     assert len(made.critiques) == 1
     return made.critiques[0]
+
+
+def values(made: Additions) -> list[Estimate]:
+    return [e for e in made.estimates if e.name == "mc_value"]
+
+
+def cost(made: Additions) -> float:
+    found = [e for e in made.estimates if e.name == "location_requests"]
+    assert len(found) == 1 and found[0].step is None
+    return found[0].value
 
 
 def place(c: Critique) -> tuple[str, int | None]:
@@ -127,7 +138,7 @@ def test_bisection_finds_the_first_step_whose_prefix_is_dead(data: st.DataObject
     assert all(asked.count(at) == 2 for at in tried) and 0 in tried
     assert len(tried) <= 1 + max(1, n - 1).bit_length(), "as many as a bisection needs"
     # Each prefix that was tried has its estimate, and its forks are there to be checked.
-    assert {(e.step, e.value, e.n, e.name) for e in made.estimates} == {
+    assert {(e.step, e.value, e.n, e.name) for e in values(made)} == {
         (at, float(at <= k), 2, "mc_value") for at in tried
     }
     assert len(made.attempts) == len(made.verdicts) == 2 * len(tried)
@@ -152,14 +163,14 @@ def test_one_fork_that_passes_shows_that_its_prefix_is_alive() -> None:
 
     made = run(locate, start, World({"student": Says(answer)}), method="forks", forks=4, options={"after": "A:"})
     assert place(only(made)) == ("error", 3)
-    assert {e.value for e in made.estimates} == {0.0, 0.25}
+    assert {e.value for e in values(made)} == {0.0, 0.25}
 
 
 def test_a_problem_that_the_student_cannot_solve_is_unknown() -> None:
     start, _, _ = alive_until(3, 6)
     made = run(locate, start, World({"student": Says(lambda _: "A: bad")}), method="forks", options={"after": "A:"})
     assert place(only(made)) == ("unknown", None)
-    assert [e.step for e in made.estimates] == [0] and made.estimates[0].value == 0.0
+    assert [(e.step, e.value) for e in values(made)] == [(0, 0.0)]
 
 
 def test_forks_without_a_verdict_are_unknown_and_never_dead() -> None:
@@ -170,7 +181,7 @@ def test_forks_without_a_verdict_are_unknown_and_never_dead() -> None:
 
     made = run(locate, start, World({"student": Says(silent)}), method="forks", options={"after": "A:"})
     assert place(only(made)) == ("unknown", None)
-    assert [e.step for e in made.estimates] == [0], "no estimate rests on unknown verdicts"
+    assert [e.step for e in values(made)] == [0], "no estimate rests on unknown verdicts"
 
 
 def test_a_fork_that_failed_is_a_drop_with_the_id_that_it_would_have_had() -> None:
@@ -314,3 +325,150 @@ def test_gold_is_chains_on_any_slip(seed: int, kind: str) -> None:
     p = replace(user(chains.question(chain)), verifier="procedural")
     made = only(run(locate, episode(p, attempt(p, steps)), method="gold", outcome="any"))
     assert place(made) == (("error", found.step) if found else ("no_error", None))
+
+
+# ---- forks: adaptive, by the mean, confirmed, scanned
+
+
+def chances(p: list[float]) -> tuple[Episode, Says, list[int]]:
+    """An attempt of len(p) steps; of the continuations of its first k steps a share of p[k] passes, by seed."""
+    start, _, asked = alive_until(0, len(p))
+
+    def answer(request: Request) -> str:
+        at = request.messages[-1].content.count("\n") if request.continues else 0
+        asked.append(at)
+        return "A: right" if random.Random(request.seed).random() < p[at] else "A: bad"
+
+    return start, Says(answer), asked
+
+
+FORKS: dict[str, Any] = {"method": "forks", "options": {"after": "A:"}}
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=9), st.integers(1, 3), st.sampled_from(["any", "mean"]))
+def test_stopping_early_changes_no_answer_and_asks_for_no_more(p: list[float], batch: int, value: str) -> None:
+    found = []
+    for size in (0, batch):
+        start, says, asked = chances(p)
+        made = run(locate, start, World({"student": says}), forks=6, batch=size, value=value, **FORKS)
+        assert cost(made) == len(asked) == len(made.attempts)
+        found.append((place(only(made)), len(asked)))
+    assert found[0][0] == found[1][0] and found[1][1] <= found[0][1]
+
+
+def test_a_batch_of_one_stops_at_the_first_success() -> None:
+    start, says, asked = alive_until(3, 6)
+    made = run(locate, start, World({"student": says}), forks=16, batch=1, **FORKS)
+    assert place(only(made)) == ("error", 3)
+    assert {at: asked.count(at) for at in set(asked)} == {0: 1, 3: 1, 4: 16}, "16 where none passes, else 1"
+
+
+def test_the_mean_takes_a_lucky_prefix_for_dead() -> None:
+    start, says, _ = chances([1.0, 0.9, 0.9, 0.2, 0.2])
+    world = World({"student": says})
+    lucky = run(locate, start, world, forks=24, **FORKS)
+    assert place(only(lucky)) == ("error", 4)
+    made = run(locate, start, world, forks=24, value="mean", threshold=0.5, **FORKS)
+    assert place(only(made)) == ("error", 2)
+
+
+def test_a_place_is_confirmed_by_fresh_continuations() -> None:
+    """The continuations of the first 2 steps pass one in five times: the first four all fail, by their seeds."""
+    confirmed = None
+    for seed in range(40):
+        start, says, asked = chances([1.0, 1.0, 0.2, 1.0, 0.0])
+        plain = run(locate, start, World({"student": says}, seed=seed), forks=4, **FORKS)
+        start, says, asked = chances([1.0, 1.0, 0.2, 1.0, 0.0])
+        made = run(locate, start, World({"student": says}, seed=seed), forks=4, confirm=12, **FORKS)
+        assert len({a.id for a in made.attempts}) == len({a.index for a in made.attempts}) == len(asked)
+        if (place(only(plain)), place(only(made))) == (("error", 1), ("error", 3)):
+            confirmed = made
+    assert confirmed is not None, "a dead prefix that comes alive is passed"
+    assert {e.step: e.n for e in values(confirmed)}[2] == 16
+
+
+def test_a_scan_labels_every_step_and_a_success_speaks_for_those_before_it() -> None:
+    start, says, asked = alive_until(3, 6)
+    made = run(locate, start, World({"student": says}), search="scan", forks=2, propagate_left=False, **FORKS)
+    assert place(only(made)) == ("error", 3)
+    assert {e.step: e.value for e in values(made)} == {k: float(k <= 3) for k in range(6)}
+    start, says, asked = alive_until(3, 6)
+    made = run(locate, start, World({"student": says}), search="scan", forks=2, **FORKS)
+    assert place(only(made)) == ("error", 3) and sorted(set(asked)) == [3, 4, 5], "those before 3 are not asked for"
+    # Alive again after it seemed dead: what comes later speaks for what comes before.
+    p = [1.0, 1.0, 0.0, 1.0, 0.0]
+    for left, expected in ((True, 3), (False, 1)):
+        start, says, _ = chances(p)
+        made = run(locate, start, World({"student": says}), search="scan", propagate_left=left, **FORKS)
+        assert place(only(made)) == ("error", expected)
+
+
+def test_a_scan_of_a_hopeless_attempt_is_unknown() -> None:
+    for left in (True, False):
+        start, _, _ = alive_until(0, 4)
+        made = run(
+            locate, start, World({"student": Says(lambda _: "A: bad")}), search="scan", propagate_left=left, **FORKS
+        )
+        assert place(only(made)) == ("unknown", None) and {e.value for e in values(made)} == {0.0}
+
+
+# ---- comparison
+
+
+RIGHT = ("There are 3 * 4 = 12 apples.", "So the rest is 5.", "The answer is 5")
+
+
+def compared(lines: tuple[str, ...], right: tuple[str, ...] = RIGHT, **options: Any) -> Critique:
+    p = user("What?")
+    both = [attempt(p, lines, 0), attempt(p, right, 1)]
+    verdicts = tuple(verdict(a, o, verifier="exact") for a, o in zip(both, ("fail", "pass"), strict=True))
+    start = episode(p, *both).add(Additions(verdicts=verdicts))
+    return only(run(locate, start, method="comparison", **options))
+
+
+def test_a_comparison_finds_the_first_step_that_the_right_attempt_denies() -> None:
+    made = compared(("There are 3 * 4 = 12 apples.", "So the rest is 6.", "The answer is 6"))
+    assert place(made) == ("error", 1) and made.source == "comparison" and made.seen == ("reference",)
+    assert made.text == "another attempt denies that rest is 6" and "5" not in made.text
+    # A detour that the right attempt does not make is no contradiction.
+    lines = ("Half of them is 7.", "There are 3 * 4 = 13 apples.", "The answer is 6")
+    assert place(compared(lines)) == ("error", 1)
+    assert place(compared(lines, compare=("value",))) == ("error", 0)
+    assert place(compared(("Words.", "alone"))) == ("unknown", None)
+
+
+def test_without_a_right_attempt_there_is_no_comparison() -> None:
+    p = problem(4)
+    a = attempt(p, slipped(p, "operand"))
+    made = only(run(locate, episode(p, a, outcomes=["fail"]), method="comparison"))
+    assert place(made) == ("unknown", None)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("kind", ["operand", "arithmetic", "definition"])
+def test_a_comparison_of_chains_finds_wrong_values(kind: str, seed: int) -> None:
+    p = problem(seed, operations=5)
+    a, right = attempt(p, slipped(p, kind, seed)), attempt(p, chains.solve(chain_of(p)), 1)
+    start = episode(p, a, right, outcomes=["fail", "pass"])
+    found, at = only(run(locate, start, method="comparison")), truth(p, a)
+    wrong_value = a.steps[at].text.split()[-1] != right.steps[at].text.split()[-1]
+    assert not wrong_value or place(found) == ("error", at)
+    for prompt in ("chains_compare", "compare"):
+        world = World({"judge": Oracle()})
+        made = run(locate, start, world, method="comparison", compare=("engine",), role="judge", prompt=prompt)
+        assert place(only(made)) == ("error", at) and cost(made) == 1
+
+
+# ---- arithmetic
+
+
+def test_arithmetic_names_the_first_false_equation_and_asks_nobody() -> None:
+    p = user("What?")
+    said = only(run(locate, episode(p, attempt(p, ("3 + 4 = 7", "7 * 2 = 15", "1 = 2"))), **CHECK))
+    assert place(said) == ("error", 1) and said.text == "7 * 2 is not 15" and said.seen == ()
+    for lines in (("3 + 4 = 7",), ("x + 4 = 8 apples",), ("words",)):
+        assert place(only(run(locate, episode(p, attempt(p, lines)), **CHECK))) == ("no_error", None)
+
+
+CHECK: dict[str, Any] = {"method": "arithmetic", "outcome": "any"}

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -167,16 +168,20 @@ def test_a_folder_in_the_way_is_told(tmp_path: Path) -> None:
         build(tmp_path, MADE[:2], name="../x")
 
 
+def hashes(digests: list[bytes]) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32)
+
+
 def test_row_groups_end_by_content(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     digests = [rng.bytes(32) for _ in range(3000)]
-    rows = order.Rows(np.arange(3000), np.arange(3000), [30_000] * 3000, digests)
+    rows = order.Rows(np.arange(3000), np.arange(3000), np.full(3000, 30_000), hashes(digests))
     groups = list(order.row_groups(rows, 0, 3000))
     assert groups[0][0] == 0 and groups[-1][1] == 3000
     assert all(a[1] == b[0] for a, b in itertools.pairwise(groups))
     sizes = [(end - start) * 30_000 for start, end in groups]
     assert max(sizes) <= order.GROUP_MOST + 30_000 and min(sizes[:-1]) >= order.GROUP_LEAST
-    shifted = order.Rows(rows.source, rows.row, [*rows.sizes, 30_000], [rng.bytes(32), *digests])
+    shifted = order.Rows(rows.source, rows.row, np.full(3001, 30_000), hashes([rng.bytes(32), *digests]))
     moved = {end - 1 for _, end in order.row_groups(shifted, 0, 3001)}
     kept = moved & {end for _, end in groups}
     assert len(kept) > len(groups) / 2, "a row more at the front must not move every boundary"

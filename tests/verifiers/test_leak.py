@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from errata import chains
 from errata.records.types import Message, Problem
-from errata.verifiers.leak import leaked
+from errata.verifiers.leak import leaked, leaks, masked
 
 CHAIN = """All values are modulo 11
 birch is amber plus 6
@@ -167,3 +167,86 @@ def test_the_familys_own_critiques_never_leak_and_its_answers_always_do(seed: in
         assert leaked(p, f"Wait : {said}") is None, said
     for said in (gold[-1], gold[rng.randrange(len(gold))], f"it should be {p.answer}", f"{chain.target} is {p.answer}"):
         assert leaked(p, f"Wait : {said}") is not None, said
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ("0.75", "the probability is 75%"),
+        ("0.75", r"hence \frac{3}{4} of them"),
+        ("0.75", r"hence \dfrac{3}{4} of them"),
+        ("3/4", "so 0.75 of them"),
+        ("3/4", "the answer is three quarters."),
+        ("3/4", "so seventy-five percent, no less"),
+        (r"\frac{3}{4}", "so 6/8 of them"),
+        ("1250", "it comes to 1.25 thousand"),
+        ("1250", "so one thousand two hundred and fifty."),
+        ("768", "that makes seven hundred sixty-eight."),
+        ("42", "the result is forty-two."),
+        ("-7", "the result is minus seven"),
+        ("2 1/2", "the answer is 2.5"),
+        ("2.5", "so 2 1/2 of them"),
+    ],
+)
+def test_equal_numbers_in_figures_and_words_are_the_answer(answer: str, text: str) -> None:
+    found = leaked(problem(answer), text)
+    assert found is not None and found.startswith("the reference answer")
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ("0.75", "7/5 is not what you want"),
+        ("0.5", "the train is 1/3 full"),
+        ("75", "0.75 of them"),
+        ("7", "in 7 steps you lose the sign"),
+        ("7", "seven steps are too many"),
+        ("1", "one of them is wrong"),
+        ("768", "look at 7680 and 76.8 and -768 again"),
+        ("0.75", "divide 3 by 4/0"),
+    ],
+)
+def test_other_numbers_are_not(answer: str, text: str) -> None:
+    assert leaked(problem(answer), text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["the correct answer is something else", "The expected result should be larger", "unlike the reference solution",
+     "see the answer key", "it is 5, as given", "as stated in the answer", "the ground truth differs"],
+)  # fmt: skip
+def test_talk_of_a_reference_is_found_where_it_is_asked_for(text: str) -> None:
+    p = problem("1250")
+    assert leaked(p, text) is None
+    assert [found.rule for found in leaks(p, text, phrases=True)] == ["phrase"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["the correct answer is not reached", "amber is 7 as given in the problem", "your answer is off",
+     "the correct operation is a product", "refer to the third line", "solve it by the given rule"],
+)  # fmt: skip
+def test_other_talk_is_not(text: str) -> None:
+    assert not leaks(problem("1250"), text, phrases=True)
+
+
+def test_words_in_a_row_of_a_gold_step_unless_they_are_known() -> None:
+    gold = "Tom gains on Bob by fifteen miles in every hour of the race"
+    p = problem(None, "Tom and Bob race.", (gold,))
+    said = "Remember that Tom gains on Bob by fifteen miles in every hour, do you not?"
+    (found,) = leaks(p, said, words=6)
+    assert said[found.start : found.end] == "Tom gains on Bob by fifteen miles in every hour"
+    assert not leaks(p, said) and not leaks(p, said, words=12)
+    assert not leaks(p, said, [gold], words=6), "what the attempt says is no secret"
+    assert not leaks(problem(None, gold, (gold,)), said, words=6), "nor what the problem says"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from(["so 1250 it is", "**1,250**", "`1250`", "look", "\n", "the correct answer is", "."])))
+def test_masked_text_holds_no_leak_and_keeps_all_else(parts: list[str]) -> None:
+    text, p = " ".join(parts), problem("1250")
+    found = leaks(p, text, phrases=True)
+    hidden = masked(text, found, "[...]")
+    assert not leaks(p, hidden, phrases=True)
+    assert ("[...]" in hidden) == bool(found) and (found or hidden == text)
+    assert all(0 <= f.start < f.end <= len(text) for f in found)

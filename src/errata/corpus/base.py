@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+FIELDS = ("verdict", "rule", "style", "form", "label")
+"""Columns that only some kinds of rows have, and that corpus operations may go by where they are text."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Narrow:
@@ -18,6 +21,8 @@ class Narrow:
     """The row's labels."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """The row's numbers."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """What the rows of its kind say in one word: FIELDS."""
 
 
 class Selection(NamedTuple):

@@ -60,6 +60,15 @@ def shifted(spans: Iterable[Span], by: int) -> tuple[Span, ...]:
     return tuple(replace(s, message=s.message + by) for s in spans)
 
 
+def context(messages: Iterable[Message]) -> tuple[Span, ...]:
+    """Spans of the assistant's turns in a prompt: what the model is shown as its own, and is not trained on."""
+    return tuple(
+        Span(message=i, start=0, end=len(m.content), role="reasoning", train=False)
+        for i, m in enumerate(messages)
+        if m.role == "assistant" and m.content
+    )
+
+
 def trained_share(spans: Iterable[Span]) -> Metric:
     """Share of the assistant's characters that the loss covers."""
     lengths = [(s.end - s.start, s.train) for s in spans]
@@ -78,6 +87,16 @@ def leak(episode: Episode, stage: str, row: str, attempts: Iterable[Attempt]) ->
         found = leaked(episode.problem, shown(attempt)) if attempt.seen else None
         if found:
             return refused(episode, stage, row, "privileged_text", found)
+    return None
+
+
+def leak_in_critique(episode: Episode, stage: str, row: str, attempt: Attempt) -> Drop | None:
+    """A drop if the critique that the attempt's maker saw, and a prompt is to show, gives privileged text away."""
+    for critique in episode.critiques:
+        if critique.id == attempt.critique and critique.seen:
+            quoted = [s.text for s in episode.attempt(critique.attempt).steps]
+            found = leaked(episode.problem, critique.text, quoted)
+            return refused(episode, stage, row, "privileged_text", found) if found else None
     return None
 
 

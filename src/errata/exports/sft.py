@@ -4,10 +4,20 @@ from collections.abc import Iterator
 from typing import Literal
 
 from errata.exports.base import ExportContext
-from errata.exports.rows import conversation, leak, refused, rendered, shifted, trained_share, transition
+from errata.exports.rows import (
+    context,
+    conversation,
+    leak,
+    leak_in_critique,
+    refused,
+    rendered,
+    shifted,
+    trained_share,
+    transition,
+)
 from errata.records.ids import digest
 from errata.records.rows import Metric, SftRow
-from errata.records.types import Attempt, Drop, Episode, Outcome
+from errata.records.types import Attempt, Drop, Episode, Outcome, Transition
 from errata.registry import Most, PromptName, StepName, export
 
 
@@ -42,6 +52,8 @@ def sft(
             yield refused(episode, ctx.stage, id, "enough", f"{most} rows a problem")
             continue
         found = None if privileged else leak(episode, ctx.stage, id, [attempt])
+        if prompt and not (found or privileged):
+            found = leak_in_critique(episode, ctx.stage, id, attempt)
         if found:
             yield found
             continue
@@ -55,14 +67,22 @@ def sft(
 def _row(
     episode: Episode, ctx: ExportContext, attempt: Attempt, id: str, prompt: str, estimates: tuple[str, ...]
 ) -> SftRow:
-    turns, spans = conversation(attempt)
+    turns, made = conversation(attempt)
     asked = rendered(episode, ctx, attempt, prompt)
-    before = episode.outcome(attempt.parent) if attempt.parent else "unknown"
+    spans = (*context(asked), *shifted(made, len(asked)))
     lineage = tuple(x for x in (attempt.id, attempt.parent, attempt.other, attempt.critique) if x)
     numbers = [(name, episode.estimate(attempt.id, name)) for name in estimates]
     return SftRow(
         id=id, episode=episode.id, split=episode.problem.split, messages=(*asked, *turns),
-        spans=shifted(spans, len(asked)), style=attempt.style, lineage=lineage, seen=attempt.seen, tags=attempt.tags,
-        transition=transition(before, episode.outcome(attempt.id)) if attempt.parent else "none",
+        spans=spans, style=attempt.style, lineage=lineage, seen=attempt.seen, tags=attempt.tags,
+        transition=_transition(episode, attempt),
         metrics=(trained_share(spans), *(Metric(name=name, value=v) for name, v in numbers if v is not None)),
     )  # fmt: skip
+
+
+def _transition(episode: Episode, attempt: Attempt) -> Transition:
+    """From what the attempt revises to the attempt; a right solution with wrong steps woven in goes wrong to right."""
+    before: Outcome = episode.outcome(attempt.parent) if attempt.parent else "unknown"
+    if attempt.style in ("retry", "reflection") and attempt.fork_step is not None:
+        before = "fail"
+    return transition(before, episode.outcome(attempt.id))

@@ -134,6 +134,11 @@ class Prompt:
         told = {name: re.findall(pattern, text) for name, pattern in self.reading.fields}
         return {name: hits[-1] for name, hits in told.items()} if all(told.values()) else None
 
+    def each(self, name: str, text: str) -> tuple[str, ...]:
+        """Every value of the field `name` of `read.fields` that a free text tells, in order; none without the field."""
+        pattern = dict(self.reading.fields).get(name)
+        return tuple(re.findall(pattern, text)) if pattern else ()
+
     @property
     def label(self) -> str:
         return f"{self.name}@{self.digest[:12]}"

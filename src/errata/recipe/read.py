@@ -354,8 +354,11 @@ def _prompt(name: str, see: Sequence[str] | None, folder: Path) -> list[str]:
 
 
 def _asks(component: Component, filled: Mapping[str, Any]) -> bool:
-    """Whether a stage asks an engine with this configuration; locating by gold steps asks none."""
-    return not (component.kind == "stage" and component.name == "locate" and filled.get("method") == "gold")
+    """Whether a stage asks an engine with this configuration; locating by rule asks none."""
+    if component.kind != "stage" or component.name != "locate":
+        return True
+    by_rule = filled.get("method") == "comparison" and "engine" not in filled.get("compare", ())
+    return not (by_rule or filled.get("method") in ("gold", "arithmetic"))
 
 
 def _meaning(hint: Any) -> str | None:

@@ -41,6 +41,7 @@ def card(manifest: Manifest, metrics: Mapping[str, Any], recipe: Recipe) -> str:
             [[m["role"], m["engine"], m["model"], m["licence"] or "-"] for m in manifest.models],
         ),
         *([_agreement(metrics)] if metrics["agreement"] or metrics["location_agreement"] else []),
+        *([_location(metrics)] if metrics["location"] else []),
         "## Make it again\n\n"
         f"Pipeline version `{manifest.pipeline_version}`, content hash `{manifest.content_hash}`. "
         "With the run's journal, "
@@ -115,3 +116,10 @@ def _agreement(metrics: Mapping[str, Any]) -> str:
         head = ["a", "b", "same", "different", "unknown"]
         parts.append(table(head, [[a[h] for h in head] for a in metrics["location_agreement"]]))
     return "\n\n".join(parts)
+
+
+def _location(metrics: Mapping[str, Any]) -> str:
+    """First errors as located, against those that people labelled."""
+    head = ["source", "locator", "rows", "accuracy_error", "accuracy_clean", "f1"]
+    rows = [[x[h] if h in head[:3] else _share(x[h]) for h in head] for x in metrics["location"]]
+    return "## Location of labelled errors\n\n" + table(head, rows)

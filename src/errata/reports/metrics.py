@@ -5,21 +5,24 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
-from errata.records.types import Episode
+from errata.records.types import SORTERS, Episode
+from errata.reports import critiques
 from errata.reports.exported import exported
+from errata.reports.location import location as locations
+from errata.reports.location import measure_location
 from errata.reports.policy import measure_policy, on_policy
 from errata.reports.quality import measure_quality, quality
 
 
 def measure(episode: Episode) -> Counter[str]:
     """What one episode adds to the counts; keys are tab-separated coordinates."""
-    return (
-        _agreements(episode)
-        + _locations(episode)
-        + _attempts(episode)
-        + measure_quality(episode)
-        + measure_policy(episode)
-    )
+    parts = (
+        _agreements, _locations, _attempts, measure_location, measure_quality, measure_policy, critiques.measure,
+    )  # fmt: skip
+    found: Counter[str] = Counter()
+    for part in parts:
+        found.update(part(episode))
+    return found
 
 
 def _agreements(episode: Episode) -> Counter[str]:
@@ -30,7 +33,7 @@ def _agreements(episode: Episode) -> Counter[str]:
     for verdicts in by_target.values():
         if "label" in verdicts:
             for verifier, outcome in verdicts.items():
-                if verifier not in ("label", "filter"):
+                if verifier not in ("label", *SORTERS):
                     found[f"agreement\t{verifier}\tlabel\t{outcome}\t{verdicts['label']}"] += 1
     return found
 
@@ -39,6 +42,8 @@ def _locations(episode: Episode) -> Counter[str]:
     found: Counter[str] = Counter()
     places: dict[str, dict[str, str]] = {}
     for c in episode.critiques:
+        if c.source == "control":
+            continue
         said = str(c.first_error) if c.verdict == "error" else c.verdict
         places.setdefault(c.attempt, {}).setdefault(c.source, said)
     for located in places.values():
@@ -55,9 +60,13 @@ def _attempts(episode: Episode) -> Counter[str]:
         outcome = episode.outcome(a.id)
         found[f"outcome\t{a.stage}\t{outcome}"] += 1
         if a.kind == "revised" and a.parent:
-            found[f"transition\t{a.stage}\t{episode.outcome(a.parent)}\t{outcome}"] += 1
+            # What was told nothing, or wrong things, is counted apart from what a critique did.
+            arm = next((f" ({t.value})" for t in a.tags if t.name == "arm" and t.value != "critique"), "")
+            found[f"transition\t{a.stage}{arm}\t{episode.outcome(a.parent)}\t{outcome}"] += 1
         if a.kind == "spliced" and a.fork_step is not None and a.parent:
-            tenth = min(9, 10 * a.fork_step // max(1, len(attempts[a.parent].steps)))
+            # A parent that was made for its wrong step alone is shorter than the solution that mends it.
+            length = max(len(attempts[x].steps) for x in (a.parent, a.other) if x in attempts)
+            tenth = min(9, 10 * a.fork_step // max(1, length))
             found[f"first_error\t{a.stage}\t{tenth}"] += 1
     return found
 
@@ -87,6 +96,7 @@ def summarise(counts: Mapping[str, int], rows: Mapping[str, Mapping[str, int]]) 
             {"a": a, "b": b, **{c: found[c] for c in ("same", "different", "unknown")}}
             for (a, b), found in sorted(location.items())
         ],
+        "location": locations(counts),
         "outcomes": _plain(nested["outcome"]),
         "revisions": {stage: _corrections(found) for stage, found in sorted(nested["transition"].items())},
         "first_error_tenths": {
@@ -94,6 +104,7 @@ def summarise(counts: Mapping[str, int], rows: Mapping[str, Mapping[str, int]]) 
         },
         **quality(counts),
         "on_policy": on_policy(counts),
+        **critiques.summarise(counts),
         "exported": exported(counts),
         "drops": _plain(nested["drops"]),
         "rows": {config: dict(sorted(found.items())) for config, found in sorted(rows.items())},

@@ -89,6 +89,13 @@ def _expect(stage: str, with_: Mapping[str, Any], made: Mapping[str, Expected]) 
     if stage == "revise":
         of = made.get(str(with_.get("critique", "")), Expected(0, chosen)).attempts if with_.get("critique") else chosen
         return Expected(of * with_["n"], of * with_["n"])
+    if stage == "close_loop":
+        tried = sum(made[c].attempts for c in with_["critiques"] if c in made)
+        arms = 1 + bool(with_["placebo"]) + bool(with_["wrong"])
+        return Expected(tried * with_["k"] * arms, tried * with_["k"] * arms)
+    if stage == "scrub":
+        tried = sum(made[c].attempts for c in with_["of"] if c in made)
+        return Expected(tried * with_["n"] if with_["role"] else 0, tried)
     if stage == "inject":
         return Expected(min(with_["n"], source * HALF), min(with_["n"], source * HALF))
     if stage == "locate" and with_["method"] == "judge":

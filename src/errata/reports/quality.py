@@ -28,8 +28,9 @@ def measure_quality(episode: Episode) -> Counter[str]:
     _samples(episode, found)
     for c in episode.critiques:
         if c.seen and c.text:
+            own = [s.text for s in attempts[c.attempt].steps] if c.attempt in attempts else []
             found[f"leaks\t{c.stage}\tcritiques"] += 1
-            found[f"leaks\t{c.stage}\tleaking"] += leaked(episode.problem, c.text) is not None
+            found[f"leaks\t{c.stage}\tleaking"] += leaked(episode.problem, c.text, own) is not None
     return found
 
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from msgspec import structs
 
 from errata import registry
-from errata.corpus.base import Narrow, Selection
+from errata.corpus.base import FIELDS, Narrow, Selection
 from errata.engines.base import Identity
 from errata.engines.journal import Journal
 from errata.errors import MissingExtra, SourceError, StoreError
@@ -217,11 +217,14 @@ def narrow(plan: Plan, parts: Parts, indices: list[int]) -> list[Narrow]:
     rows = []
     for config in plan.exports:
         for index in indices:
-            table = parts.read(index, config).select(["id", "episode", "split", "transition", "tags", "metrics"])
+            table = parts.read(index, config)
+            words = [f.name for f in table.schema if f.name in FIELDS and pa.types.is_string(f.type)]
+            table = table.select(["id", "episode", "split", "transition", "tags", "metrics", *words])
             for row in table.to_pylist():
                 for name in ("tags", "metrics"):
                     row[name] = {x["name"]: x["value"] for x in row[name]}
-                rows.append(Narrow(config=config, **row))
+                fields = {name: row.pop(name) for name in words}
+                rows.append(Narrow(config=config, fields=fields, **row))
     return sorted(rows, key=lambda r: (r.config, r.id))
 
 

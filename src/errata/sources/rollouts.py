@@ -8,21 +8,39 @@
         - {text: small.solution, label: small.is_correct, model: "'small'"}   # one attempt a row
         - {text: code.*, label: score.*}                                     # one for every item of two lists
         - {steps: steps, first_error: label, model: generator}               # steps already cut
+        - {text: solution, critique: review, critique_label: review_ok, critic: reviewer}   # with what was said of it
       verifier: number
 
 A label of correctness becomes a verdict of the verifier `label`, a first-error label becomes a critique of the source
-`label`. Neither is ever made from the other, nor from a row that has none.
+`label`. Neither is ever made from the other, nor from a row that has none. Words about an attempt become a critique of
+the source `critic`, and whether they are right a verdict of `label` on it.
+
+Where critiques stand in a file of their own, `join` names it: each row then has, in the list `joined`, the rows of that
+file with the same value in the column `join_on`, e.g. `critique: joined.*.review`.
 """
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from errata.errors import RecipeError, SourceError
+from errata.prompts import Reading as Location
 from errata.records.ids import digest
 from errata.records.segment import RULES
 from errata.records.segment import segment as cut
-from errata.records.types import Additions, Attempt, Critique, Drop, Episode, Outcome, Problem, Step, Verdict
+from errata.records.types import (
+    Additions,
+    Attempt,
+    Critique,
+    Drop,
+    Episode,
+    Outcome,
+    Problem,
+    Step,
+    Tag,
+    Verdict,
+)
 from errata.registry import FilePath, source
 from errata.sources.base import Item, distinct, refused
 from errata.sources.columns import ColumnError, Expression, MissingKey, as_index, as_text, as_truth, parse_map
@@ -31,7 +49,10 @@ from errata.sources.rows import Input
 from errata.sources.table import problem_faults
 
 STAGE = "source"
-ATTEMPT_FIELDS = ("text", "steps", "label", "first_error", "reason", "model")
+CRITIC_FIELDS = ("critique", "critique_label", "critic")
+ATTEMPT_FIELDS = ("text", "steps", "label", "first_error", "reason", "model", *CRITIC_FIELDS)
+JOINED = "joined"
+"""The column that holds the rows of the joined file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +65,52 @@ class Reading:
     rule: str
     label_base: int
     null_first_error: str
+    said: Location
+    """How the words of a critique tell the first wrong step."""
+    join: "Join | None" = None
+
+    @property
+    def expressions(self) -> tuple[Expression, ...]:
+        return (*self.columns.values(), *(e for group in self.groups for e in group.values()))
 
     @property
     def roots(self) -> frozenset[str]:
-        expressions = [*self.columns.values(), *(e for group in self.groups for e in group.values())]
-        return frozenset(e.root for e in expressions if e.root is not None)
+        """The columns that are needed of the file itself."""
+        own = {e.root for e in self.expressions if e.root is not None}
+        return frozenset({*(own - {JOINED}), self.join.on} if self.join else own)
+
+    @property
+    def joined_roots(self) -> frozenset[str]:
+        """The columns that are needed of the joined file."""
+        return frozenset(e.path[2] for e in self.expressions if e.path[:2] == (JOINED, "*") and len(e.path) > 2)
+
+
+@dataclass(slots=True, kw_only=True)
+class Join:
+    """The rows of another file by the value of a column; it is held in memory whole."""
+
+    read: Input
+    on: str
+    rows: dict[str, list[tuple[str, dict[str, Any]]]] = field(default_factory=dict)
+    """(place, values) of the rows that no row has taken yet."""
+
+    def open(self, roots: frozenset[str]) -> Iterator[Drop]:
+        """Read the file; a drop for each row that is malformed. Raises SourceError."""
+        for place, values, fault in self.read.rows(roots | {self.on}):
+            if fault:
+                yield refused(place, "malformed_row", fault)
+            else:
+                self.rows.setdefault(repr(values[self.on]), []).append((place, values))
+
+    def take(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The row with those of the other file that belong to it."""
+        return {**values, JOINED: [v for _, v in self.rows.pop(repr(values[self.on]), [])]}
+
+    def left(self) -> Iterator[Drop]:
+        """A drop for each row that belongs to none."""
+        for rows in self.rows.values():
+            for place, values in rows:
+                yield refused(place, "no_such_row", f"no row has {values[self.on]!r} in {self.on}")
 
 
 @source(version=1)
@@ -69,18 +131,29 @@ def rollouts(
     licence: str = "",
     name: str = "",
     prompt: str = "",
+    critique_error: str = "",
+    critique_no_error: str = "",
+    join: FilePath = "",
+    join_on: str = "id",
 ) -> Iterator[Item]:
-    """Problems with attempts made elsewhere; an optional label becomes a verdict or a first-error critique.
+    r"""Problems with attempts made elsewhere; an optional label becomes a verdict or a first-error critique.
 
     Each entry of `attempts` gives `text` (cut into steps by `segment`) or `steps` (a list), and may give `label`
     (correct or not), `first_error` (index of the first wrong step from `label_base`; -1 is none, and null is what
-    `null_first_error` says), `reason` (what is wrong there) and `model`. The rest is as in `table`. Raises RecipeError,
-    SourceError, MissingExtra.
+    `null_first_error` says), `reason` (what is wrong there) and `model`; and `critique` (what somebody says of the
+    attempt; a list with `*` for several), `critique_label` (whether that is right) and `critic` (who says it). What a
+    critique finds is read from its words: `critique_error` is a pattern with one group for the number of the first
+    wrong step, counted from `label_base`, e.g. `First wrong step: (\d+)`, and `critique_no_error` one for none.
+
+    `join` is a second file, whose rows with the same `join_on` a row holds as the list `joined`. The rest is as in
+    `table`. Raises RecipeError, SourceError, MissingExtra.
     """
     read = Input(path=path, hub=hub, config=config, split=split, revision=revision)
     found, faults = parse_map(columns, FIELDS, "columns")
     groups, more = _groups(attempts)
-    faults += read.faults() + problem_faults(columns) + more
+    faults += read.faults() + problem_faults(columns) + more + _pattern_faults(critique_error, critique_no_error)
+    other = Join(read=Input(path=join), on=join_on) if join else None
+    faults += other.read.faults() if other else []
     if segment not in RULES:
         faults.append(f"segment {segment!r} is no rule: there are {', '.join(RULES)}")
     if label_base not in (0, 1):
@@ -99,6 +172,8 @@ def rollouts(
         rule=segment,
         label_base=label_base,
         null_first_error=null_first_error,
+        said=Location(error=critique_error, no_error=critique_no_error, base=label_base),
+        join=other,
     )
     yield from distinct(_rows(read, reading))
 
@@ -113,11 +188,24 @@ def _groups(attempts: Any) -> tuple[tuple[dict[str, Expression], ...], list[str]
             wrong.append(f"attempts.{k} needs either `text` or `steps`")
         elif "reason" in entry and "first_error" not in entry:
             wrong.append(f"attempts.{k} has a reason for no `first_error`")
-        elif not wrong and not _body(group).many and any(e.many for e in group.values()):
+        elif "critique" not in entry and any(name in entry for name in CRITIC_FIELDS):
+            wrong.append(f"attempts.{k} has a label or a name for no `critique`")
+        elif not wrong and not _body(group).many and any(e.many for n, e in group.items() if n not in CRITIC_FIELDS):
             wrong.append(f"attempts.{k}: `*` in a label needs `*` in the text or steps, one attempt an item")
         groups.append(group)
         faults += wrong
     return tuple(groups), faults
+
+
+def _pattern_faults(error: str, no_error: str) -> list[str]:
+    faults = []
+    for name, pattern, groups in (("critique_error", error, 1), ("critique_no_error", no_error, 0)):
+        try:
+            if pattern and re.compile(pattern).groups < groups:
+                faults.append(f"{name} {pattern!r} needs a group, e.g. (\\d+), for the step's number")
+        except re.error as fault:
+            faults.append(f"{name} {pattern!r} is no pattern: {fault}")
+    return faults
 
 
 def _body(group: Mapping[str, Expression]) -> Expression:
@@ -126,10 +214,15 @@ def _body(group: Mapping[str, Expression]) -> Expression:
 
 def _rows(read: Input, reading: Reading) -> Iterator[tuple[Item, ...]]:
     first = True
+    if reading.join:
+        for drop in reading.join.open(reading.joined_roots):
+            yield (drop,)
     for place, values, fault in read.rows(reading.roots):
         if fault:
             yield (refused(place, "malformed_row", fault),)
             continue
+        if reading.join:
+            values = reading.join.take(values)
         try:
             yield _items(values, place, reading)
         except ColumnError as error:
@@ -137,6 +230,9 @@ def _rows(read: Input, reading: Reading) -> Iterator[tuple[Item, ...]]:
                 raise SourceError(f"{place}: {error}") from None
             yield (refused(place, "malformed_row", str(error)),)
         first = False
+    if reading.join:
+        for drop in reading.join.left():
+            yield (drop,)
 
 
 def _items(values: Mapping[str, Any], place: str, reading: Reading) -> tuple[Item, ...]:
@@ -156,6 +252,9 @@ def _items(values: Mapping[str, Any], place: str, reading: Reading) -> tuple[Ite
             made.append(attempt)
             verdicts += _verdicts(attempt, one)
             critiques += _critiques(attempt, one, reading)
+            for critique, label in _said(attempt, one, reading):
+                critiques.append(critique)
+                verdicts += label
         except ColumnError as error:
             raise ColumnError(f"{where}.{error}") from None
     if not made:
@@ -208,11 +307,43 @@ def _given(steps: Any) -> tuple[str, ...]:
 
 
 def _verdicts(attempt: Attempt, one: Mapping[str, Any]) -> list[Verdict]:
-    if "label" not in one:
-        return []
-    truth = named("label", as_truth, one["label"])
+    return [_label(attempt.id, named("label", as_truth, one["label"]))] if "label" in one else []
+
+
+def _label(target: str, truth: bool | None) -> Verdict:
     outcome: Outcome = "unknown" if truth is None else "pass" if truth else "fail"
-    return [Verdict(target=attempt.id, stage=STAGE, verifier="label", version=1, outcome=outcome)]
+    return Verdict(target=target, stage=STAGE, verifier="label", version=1, outcome=outcome)
+
+
+def _said(attempt: Attempt, one: Mapping[str, Any], reading: Reading) -> Iterator[tuple[Critique, list[Verdict]]]:
+    """Each critique of an attempt, with the verdict on it where it is labelled; empty words are none."""
+    if "critique" not in one:
+        return
+    given = {name: one[name] if isinstance(one[name], list) else [one[name]] for name in CRITIC_FIELDS if name in one}
+    lengths = {len(items) for name, items in given.items() if isinstance(one[name], list)}
+    if len(lengths) > 1:
+        raise ColumnError(f"critique: the lists {', '.join(given)} differ in length")
+    for k, words in enumerate(given["critique"]):
+        text = named("critique", as_text, words) or ""
+        if not text.strip():
+            continue
+        place = reading.said(text)
+        known = place.step is None or place.step <= len(attempt.steps)
+        name = named("critic", as_text, _item(given, "critic", k))
+        critique = Critique(
+            id=digest(attempt=attempt.id, stage=STAGE, source="critic", index=k), attempt=attempt.id, stage=STAGE,
+            index=k, source="critic", text=text,
+            verdict=place.found if known else "unknown",  # type: ignore[arg-type]
+            first_error=place.step if known else None, tags=(Tag(name="critic", value=name),) if name else (),
+        )  # fmt: skip
+        truth = named("critique_label", as_truth, _item(given, "critique_label", k))
+        yield critique, [_label(critique.id, truth)] if "critique_label" in given else []
+
+
+def _item(given: Mapping[str, list[Any]], name: str, k: int) -> Any:
+    """The k-th of a list, or what is the same for all."""
+    items = given.get(name, [None])
+    return items[k] if len(items) > 1 else items[0]
 
 
 def _critiques(attempt: Attempt, one: Mapping[str, Any], reading: Reading) -> list[Critique]:

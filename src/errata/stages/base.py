@@ -30,6 +30,7 @@ from errata.records.types import (
     Problem,
     Step,
     StepSource,
+    Tag,
     Verdict,
 )
 from errata.verifiers.base import Judgement
@@ -214,6 +215,11 @@ def chosen(episode: Episode, *, of: str, outcome: Outcome | Literal["any"], most
     return tuple(found[: most or None])
 
 
+def named(tags: Sequence[str]) -> tuple[Tag, ...]:
+    """The tags that a recipe puts on what a stage makes: `name=value`, or a name alone, which is then true."""
+    return tuple(Tag(name=name, value=value or "true") for name, _, value in (tag.partition("=") for tag in tags))
+
+
 def located(episode: Episode, attempt: Attempt, sources: Sequence[str]) -> Critique | None:
     """The first critique, by order of `sources`, that names a wrong step of the attempt."""
     for source in sources:
@@ -223,10 +229,55 @@ def located(episode: Episode, attempt: Attempt, sources: Sequence[str]) -> Criti
     return None
 
 
+def sibling(episode: Episode, attempt: Attempt, step: str) -> Attempt | None:
+    """The accepted attempt of a step of the recipe that begins with most of this one's steps; None if there is none."""
+    words = [s.text.strip() for s in attempt.steps]
+
+    def shared(other: Attempt) -> int:
+        pairs = zip(words, (s.text.strip() for s in other.steps), strict=False)
+        return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(words), len(other.steps)))
+
+    return max((a for a in episode.attempts if a.stage == step and episode.accepts(a)), key=shared, default=None)
+
+
+class Proof(NamedTuple):
+    """A step that is wrong for certain: its index, and what its witnesses had seen."""
+
+    step: int
+    seen: tuple[str, ...]
+
+
+def proven(episode: Episode, attempt: Attempt, sources: Sequence[str], forks: str = "") -> Proof | None:
+    """Where the attempt is proven to go wrong first; None where it is not.
+
+    Every one of `sources` must have a critique of it, and all of them name the same step: of a fork the one that it
+    forks at, of an injected attempt the one that was changed. With `forks`, a step of the recipe that went on from the
+    end of the attempt, at least one of those continuations has a verdict and none passes. Without either, an injection
+    is proven by the verifier, which fails what came of it.
+    """
+    said = [c for c in episode.critiques if c.attempt == attempt.id and c.source in sources]
+    at = attempt.injection.step if attempt.injection else attempt.fork_step
+    if at is None or attempt.kind not in ("forked", "injected"):
+        at = next((c.first_error for c in said if c.verdict == "error"), None)
+    agree = {c.source for c in said} == set(sources) and all((c.verdict, c.first_error) == ("error", at) for c in said)
+    if at is None or at >= len(attempt.steps) or not agree:
+        return None
+    seen = {name for c in said for name in c.seen}
+    if forks:
+        ends = [a for a in episode.attempts if a.stage == forks and a.parent == attempt.id]
+        known = [o for a in ends if (o := episode.outcome(a.id)) != "unknown"]
+        if not known or "pass" in known:
+            return None
+        seen |= {"reference", *(name for a in ends for name in a.seen)}
+    elif not sources and not (attempt.injection and episode.outcome(attempt.id) == "fail"):
+        return None
+    return Proof(at, tuple(sorted(seen)))
+
+
 async def ask_attempt(
     episode: Episode, ctx: Context, messages: Sequence[Message], *, kind: AttemptKind, role: str, branch: str, k: int,
     steps: Rule = "lines", source: StepSource = "student", template: str = "", prefix: tuple[Step, ...] = (),
-    unfinished: bool = False, logprobs: bool = False, sampling: Mapping[str, Any] = {}, **fields: Any,
+    unfinished: bool = False, sampling: Mapping[str, Any] = {}, logprobs: bool = False, **fields: Any,
 ) -> Attempt:  # fmt: skip
     """Ask for one attempt. With a `prefix`, the reply continues its steps, and the attempt holds both.
 
@@ -234,10 +285,8 @@ async def ask_attempt(
     """
     if prefix:
         messages = (*messages, Message(role="assistant", content="".join(s.text for s in prefix)))
-    answer = await ctx.ask(
-        role, messages, seed=request_seed(episode, ctx, branch, k), template=template, logprobs=logprobs,
-        sampling=sampling,
-    )  # fmt: skip
+    drawn = request_seed(episode, ctx, branch, k)
+    answer = await ctx.ask(role, messages, seed=drawn, template=template, sampling=sampling, logprobs=logprobs)
     made = steps_of((prefix[-1].text if unfinished else "") + answer.text, steps, source)
     if unfinished:
         prefix, made = prefix[:-1], (replace(made[0], source=prefix[-1].source), *made[1:])
@@ -253,16 +302,20 @@ __all__ = [
     "Context",
     "Gathered",
     "Part",
+    "Proof",
     "Scored",
     "ask_attempt",
     "chosen",
     "filtered",
     "gather",
     "located",
+    "named",
     "new_id",
+    "proven",
     "quarantined",
     "request_seed",
     "rng",
+    "sibling",
     "steps_of",
     "verdict_of",
 ]

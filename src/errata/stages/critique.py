@@ -2,9 +2,10 @@
 
 from typing import Any, Literal
 
+from errata.prompts import Prompt
 from errata.records.types import Additions, Attempt, Critique, Episode, Outcome
 from errata.registry import Count, Most, PromptName, Role, StepName, stage
-from errata.stages.base import Context, chosen, gather, new_id, quarantined, request_seed
+from errata.stages.base import Context, chosen, gather, located, new_id, quarantined, request_seed
 
 
 @stage(version=1)
@@ -18,17 +19,22 @@ async def critique(
     outcome: Outcome | Literal["any"] = "fail",
     most: Most = 0,
     n: Count = 1,
-    see: tuple[Literal["reference", "gold_steps"], ...] = (),
+    see: tuple[Literal["reference", "gold_steps", "first_error"], ...] = (),
     source: Literal["teacher", "student", "critic"] = "teacher",
 ) -> Additions:
     """Have `role` say where attempts first go wrong, and why: n critiques of each, shown what `see` names.
 
     `source` says in whose name the critiques stand: a student's own are told from a teacher's by it.
+    `first_error` shows a hint as {step, exact}: where an injected slip stands or a label or gold steps find the first
+    error (exact), or the step before which a fork of a right attempt is right. A prompt whose `read.fields` has `step`
+    tells by it what the critique says of each step: correct or right, else wrong.
     """
     template = ctx.prompt(prompt)
-    shown = privileged(episode, see)
 
     async def one(attempt: Attempt, k: int) -> Critique:
+        shown = privileged(episode, tuple(name for name in see if name != "first_error"))
+        if "first_error" in see:
+            shown["first_error"] = hint(episode, attempt)
         answer = await ctx.ask(
             role, template.render(episode.problem, attempt, index=k, shown=shown),
             seed=request_seed(episode, ctx, attempt.id, k), template=template.label, schema=template.schema,
@@ -38,7 +44,8 @@ async def critique(
             id=new_id(episode, ctx, attempt.id, k), attempt=attempt.id, stage=ctx.stage, index=k, source=source,
             verdict=found.found if found and _exists(found.step, attempt) else "unknown",  # type: ignore[arg-type]
             first_error=found.step if found and _exists(found.step, attempt) else None,
-            text=answer.text, call=answer.call, seen=tuple(sorted({*see, *answer.seen})),
+            steps=_each(template, answer.text, attempt), text=answer.text, call=answer.call,
+            seen=tuple(sorted({*see, *answer.seen})),
         )  # fmt: skip
 
     attempts = chosen(episode, of=of, outcome=outcome, most=most)
@@ -56,6 +63,25 @@ def privileged(episode: Episode, see: tuple[str, ...]) -> dict[str, Any]:
     """The privileged values that a prompt may use, by name."""
     values = {"reference": episode.problem.answer or "", "gold_steps": list(episode.problem.solution)}
     return {name: values[name] for name in see}
+
+
+def hint(episode: Episode, attempt: Attempt) -> dict[str, Any]:
+    """Where the first error of an attempt is known to be: {step: 0-based or None, exact: whether just there}."""
+    if attempt.injection:
+        return {"step": attempt.injection.step, "exact": True}
+    found = located(episode, attempt, ("label", "gold"))
+    if found:
+        return {"step": found.first_error, "exact": True}
+    right_before = attempt.kind == "forked" and attempt.parent and episode.outcome(attempt.parent) == "pass"
+    return {"step": attempt.fork_step if right_before else None, "exact": False}
+
+
+def _each(template: Prompt, text: str, attempt: Attempt) -> tuple[Outcome, ...]:
+    """What a critique says of each step, where it says something of every one."""
+    said = template.each("step", text)
+    if len(said) != len(attempt.steps):
+        return ()
+    return tuple("pass" if word.strip().lower() in ("correct", "right") else "fail" for word in said)
 
 
 def _exists(step: int | None, attempt: Attempt) -> bool:

@@ -28,29 +28,35 @@ async def inject(
     of: StepName = "sample",
     kinds: tuple[Kind, ...] = ("result", "operand", "operator"),
     n: Count = 1,
+    each: Count = 1,
     prompt: PromptName = "solve",
     options: dict[str, Any] = {},
     steps: Rule = "lines",
 ) -> Additions:
     """Change one step of n passing attempts by a rule; `role` goes on from there, and what still passes is dropped.
 
+    With `each`, so many slips are drawn of every attempt, each in a copy of its own; the same slip is made once.
     `options` are the verifier's.
     """
     template = ctx.prompt(prompt)
     drops: list[Drop] = []
     tasks = {}
-    for parent in chosen(episode, of=of, outcome="pass", most=n):
-        draw = rng(episode, ctx, parent.id)
+    drawn: set[tuple[str, Slip]] = set()
+    for parent, k in ((a, k) for a in chosen(episode, of=of, outcome="pass", most=n) for k in range(each)):
+        draw = rng(episode, ctx, f"{parent.id}:{k}" if k else parent.id)
         found = slip(draw, parent, kinds)
-        id = new_id(episode, ctx, parent.id, 0)
+        id = new_id(episode, ctx, parent.id, k)
+        if found and (parent.id, found) in drawn:
+            continue
         if found is None:
             drops.append(filtered(episode, ctx, id, "no_room_for_a_slip"))
             continue
+        drawn.add((parent.id, found))
         at = found.step
         original = parent.steps[at]
         wrong = Step(text=found.text, role=original.role, source="injector")
         tasks[id] = ask_attempt(
-            episode, ctx, template.render(episode.problem), kind="injected", role=role, branch=parent.id, k=0,
+            episode, ctx, template.render(episode.problem), kind="injected", role=role, branch=parent.id, k=k,
             steps=steps, template=template.label, prefix=(*parent.steps[:at], wrong), unfinished=found.unfinished,
             parent=parent.id, fork_step=at,
             injection=Injection(kind=found.kind, step=at, original=original.text), seen=parent.seen,

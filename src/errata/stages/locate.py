@@ -1,56 +1,110 @@
-"""Find the first wrong step of failed attempts, in three ways whose answers can be compared."""
+"""Find the first wrong step of attempts, in five ways whose answers can be compared.
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+    gold         the gold steps contradict it
+    forks        the student can no longer be saved after it (see errata.stages.forks)
+    judge        an engine says so
+    comparison   a right attempt at the same problem contradicts it
+    arithmetic   it holds an equation that is false
+
+Every answer is a critique with its source; "no error" is an answer, and `unknown` says that none was found.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 from errata import chains
 from errata.records.segment import Rule
-from errata.records.types import Additions, Attempt, Critique, Drop, Episode, Estimate, Outcome, Verdict
+from errata.records.types import Additions, Attempt, Critique, CritiqueSource, Episode, Estimate, Outcome
 from errata.registry import Count, Most, PromptName, Role, StepName, stage
-from errata.stages.base import Context, ask_attempt, chosen, filtered, gather, new_id, request_seed, verdict_of
+from errata.stages.base import Context, chosen, filtered, gather, new_id, request_seed
+from errata.stages.forks import Aliveness, Forks, bisect, scan
+from errata.verifiers import arithmetic, claims
 
 
-@stage(version=1)
+@stage(version=2)
 async def locate(
     episode: Episode,
     ctx: Context,
     *,
-    method: Literal["gold", "forks", "judge"],
+    method: Literal["gold", "forks", "judge", "comparison", "arithmetic"],
     of: StepName = "sample",
     outcome: Outcome | Literal["any"] = "fail",
     most: Most = 0,
     role: Role = "student",
     prompt: PromptName = "judge",
     forks: Count = 4,
+    value: Literal["any", "mean"] = "any",
+    threshold: float = 0.5,
+    search: Literal["bisect", "scan"] = "bisect",
+    batch: Most = 0,
+    confirm: Most = 0,
+    propagate_left: bool = True,
+    compare: tuple[Literal["contradiction", "value", "engine"], ...] = ("contradiction", "value"),
+    against: StepName = "",
     solve: PromptName = "solve",
     options: dict[str, Any] = {},
     steps: Rule = "lines",
 ) -> Additions:
-    """Name the first wrong step by gold steps, by Monte-Carlo forks from each prefix, or by a judge engine.
+    """Name the first wrong step by gold steps, forks from prefixes, a judge, a right attempt, or false equations.
 
-    A judge is asked by `prompt`. Forks go on under `solve`, the prompt that the attempts answered; `options` are their
-    verifier's.
+    Forks: `forks` continuations a prefix under `solve`, the prompt that the attempts answered; a prefix is alive if
+    `any` passes or if their `mean` reaches `threshold`. `bisect` finds the first error, `scan` labels every step, where
+    a success makes earlier steps right by `propagate_left`. `batch` asks for a few at a time and stops when the outcome
+    is settled, `confirm` asks anew on both sides of the place found. `options` are the verifier's.
+
+    A judge is asked by `prompt`. A comparison is with a right attempt of the step `against` (by default `of`): the
+    first step that it contradicts, the first whose value it never computes, or what an engine says, by `compare`.
     """
-    found = Additions()
-    for attempt in chosen(episode, of=of, outcome=outcome, most=most):
+    rule = Aliveness(forks=forks, value=value, threshold=threshold, batch=batch, confirm=confirm)
+
+    async def one(attempt: Attempt) -> Additions:
         if not attempt.complete:
-            drops = (filtered(episode, ctx, attempt.id, "incomplete", "an attempt that was cut has no first error"),)
-            found = _join(found, Additions(drops=drops))
-        elif method == "gold":
-            found = _join(found, _by_gold(episode, ctx, attempt))
-        elif method == "judge":
-            found = _join(found, await _by_judge(episode, ctx, attempt, role, prompt))
-        else:
-            found = _join(found, await _Forks(episode, ctx, attempt, role, forks, solve, options, steps).locate())
-    return found
+            drop = filtered(episode, ctx, attempt.id, "incomplete", "an attempt that was cut has no first error")
+            return Additions(drops=(drop,))
+        if method == "gold":
+            return _by_gold(episode, ctx, attempt)
+        if method == "arithmetic":
+            return _by_arithmetic(episode, ctx, attempt)
+        if method == "judge":
+            return await _by_engine(episode, ctx, attempt, role=role, prompt=prompt)
+        if method == "comparison":
+            ask = partial(_by_engine, role=role, prompt=prompt)
+            return await _by_comparison(episode, ctx, attempt, compare, against or of, ask)
+        made = Forks(
+            episode=episode, ctx=ctx, parent=attempt, role=role, solve=solve, options=options, steps=steps,
+            stride=forks + confirm,
+        )  # fmt: skip
+        return await _by_forks(made, rule, search, propagate_left)
+
+    # Side by side: forks of one attempt wait for each other, those of several need not.
+    return _joined(await asyncio.gather(*(one(a) for a in chosen(episode, of=of, outcome=outcome, most=most))))
 
 
-def _join(a: Additions, b: Additions) -> Additions:
+def _joined(made: Sequence[Additions]) -> Additions:
     return Additions(
-        attempts=a.attempts + b.attempts, critiques=a.critiques + b.critiques, verdicts=a.verdicts + b.verdicts,
-        estimates=a.estimates + b.estimates, drops=a.drops + b.drops,
+        attempts=tuple(x for m in made for x in m.attempts), critiques=tuple(x for m in made for x in m.critiques),
+        verdicts=tuple(x for m in made for x in m.verdicts), estimates=tuple(x for m in made for x in m.estimates),
+        drops=tuple(x for m in made for x in m.drops),
     )  # fmt: skip
+
+
+def _answer(
+    episode: Episode, ctx: Context, attempt: Attempt, source: CritiqueSource, verdict: str, first: int | None,
+    text: str = "", **fields: Any,
+) -> Critique:  # fmt: skip
+    return Critique(
+        id=new_id(episode, ctx, attempt.id, 0), attempt=attempt.id, stage=ctx.stage, index=0, source=source,
+        verdict=verdict, first_error=first, text=text, **fields,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def _cost(ctx: Context, attempt: Attempt, requests: int, role: str) -> Estimate:
+    """`location_requests`: what the answer cost, in requests."""
+    return Estimate(
+        target=attempt.id, stage=ctx.stage, name="location_requests", value=float(requests), n=1, engine=role
+    )
 
 
 def _by_gold(episode: Episode, ctx: Context, attempt: Attempt) -> Additions:
@@ -68,10 +122,7 @@ def _by_gold(episode: Episode, ctx: Context, attempt: Attempt) -> Additions:
         said = [" ".join(s.text.split()) for s in attempt.steps]
         if gold[-1] in said and set(said) <= set(gold):
             verdict = "no_error"
-    made = Critique(
-        id=new_id(episode, ctx, attempt.id, 0), attempt=attempt.id, stage=ctx.stage, index=0, source="gold",
-        verdict=verdict, first_error=first, text=text, seen=("gold_steps",),  # type: ignore[arg-type]
-    )  # fmt: skip
+    made = _answer(episode, ctx, attempt, "gold", verdict, first, text, seen=("gold_steps",))
     return Additions(critiques=(made,))
 
 
@@ -85,104 +136,84 @@ def _by_chain(chain: chains.Chain, attempt: Attempt) -> tuple[str, int | None, s
     return "error", first, f"{error.kind}: {error.why}"
 
 
-async def _by_judge(episode: Episode, ctx: Context, attempt: Attempt, role: str, prompt: str) -> Additions:
+def _by_arithmetic(episode: Episode, ctx: Context, attempt: Attempt) -> Additions:
+    """The first step with a false equation; "no error" says that no equation is false, not that no step is."""
+    found = arithmetic.first_false([s.text for s in attempt.steps])
+    if found is None:
+        return Additions(critiques=(_answer(episode, ctx, attempt, "arithmetic", "no_error", None),))
+    step, wrong = found
+    said = f"{wrong.left} is not {wrong.right}"
+    return Additions(critiques=(_answer(episode, ctx, attempt, "arithmetic", "error", step, said),))
+
+
+async def _by_engine(
+    episode: Episode, ctx: Context, attempt: Attempt, *, role: str, prompt: str, other: Attempt | None = None
+) -> Additions:
     template = ctx.prompt(prompt)
+    source: CritiqueSource = "judge" if other is None else "comparison"
+    shown = {} if other is None else {"other": other}
 
     async def ask() -> Critique:
         answer = await ctx.ask(
-            role, template.render(episode.problem, attempt),
+            role, template.render(episode.problem, attempt, shown=shown),
             seed=request_seed(episode, ctx, attempt.id, 0), template=template.label, schema=template.schema,
         )  # fmt: skip
         verdict, step = template.reading(answer.text) if answer.complete else ("unknown", None)
         if step is not None and step > len(attempt.steps):
             verdict, step = "unknown", None
-        return Critique(
-            id=new_id(episode, ctx, attempt.id, 0), attempt=attempt.id, stage=ctx.stage, index=0, source="judge",
-            verdict=verdict, first_error=step, text=answer.text, call=answer.call, seen=answer.seen,  # type: ignore[arg-type]
-        )  # fmt: skip
+        # That the other one is right was told by the reference.
+        seen = {*answer.seen, *(() if other is None else ("reference", *other.seen))}
+        return _answer(
+            episode, ctx, attempt, source, verdict, step, answer.text, call=answer.call, seen=tuple(sorted(seen))
+        )
 
     critiques, drops = await gather(episode, ctx, {new_id(episode, ctx, attempt.id, 0): ask()})
-    return Additions(critiques=tuple(critiques), drops=drops)
+    return Additions(critiques=tuple(critiques), estimates=(_cost(ctx, attempt, 1, role),), drops=drops)
 
 
-@dataclass(frozen=True)
-class _Forks:
-    """Monte-Carlo location: a prefix is alive if any of K continuations from it passes.
+async def _by_comparison(
+    episode: Episode, ctx: Context, attempt: Attempt, compare: tuple[str, ...], against: str, ask: Any
+) -> Additions:
+    """Against the right attempt that speaks of the most of the same things."""
+    mine = [s.text for s in attempt.steps]
+    right = [a for a in chosen(episode, of=against, outcome="pass") if a.id != attempt.id and episode.accepts(a)]
+    if not right:
+        unknown = _answer(episode, ctx, attempt, "comparison", "unknown", None, "no right attempt to compare with")
+        return Additions(critiques=(unknown,))
+    other = max(right, key=lambda a: claims.shared(mine, [s.text for s in a.steps]))
+    theirs = [s.text for s in other.steps]
+    for rule in compare:
+        if rule == "engine":
+            made: Additions = await ask(episode, ctx, attempt, other=other)
+            return made
+        found = (claims.contradiction if rule == "contradiction" else claims.new_value)(mine, theirs)
+        if found is not None:
+            break
+    else:
+        found = None
+    seen = tuple(sorted({"reference", *other.seen}))
+    verdict, step, said = (
+        ("error", found.step, f"another attempt denies that {found.claim}")
+        if found
+        else ("no_error" if episode.accepts(attempt) else "unknown", None, "")
+    )
+    return Additions(critiques=(_answer(episode, ctx, attempt, "comparison", verdict, step, said, seen=seen),))
 
-    The first error is the step after which no continuation passes while some passed before it. Prefixes are bisected:
-    a dead prefix stays dead when it grows, so that about log2(steps) prefixes are tried instead of all. An attempt that
-    passes is alive as a whole and has no error; one without a verdict cannot be located.
-    Source: Math-Shepherd's hard estimation (Wang et al. 2024); the search is OmegaPRM's (Luo et al. 2024).
-    """
 
-    episode: Episode
-    ctx: Context
-    attempt: Attempt
-    role: str
-    forks: int
-    solve: str
-    options: Mapping[str, Any]
-    steps: Rule
-    attempts: list[Attempt] = field(default_factory=list)
-    verdicts: list[Verdict] = field(default_factory=list)
-    estimates: list[Estimate] = field(default_factory=list)
-    drops: list[Drop] = field(default_factory=list)
-
-    async def value(self, at: int) -> float | None:
-        """Share of continuations of the first `at` steps that pass; None where no verdict could be had."""
-        episode, ctx, parent = self.episode, self.ctx, self.attempt
-        template = ctx.prompt(self.solve)
-        branch = f"{parent.id}:{at}"
-        # Numbered through over all prefixes, as all of them are attempts with the same parent.
-        tasks = {
-            new_id(episode, ctx, branch, k): ask_attempt(
-                episode, ctx, template.render(episode.problem, index=k), kind="forked", role=self.role, branch=branch,
-                k=k, steps=self.steps, template=template.label, prefix=parent.steps[:at],
-                parent=parent.id, fork_step=at, seen=parent.seen,
-            )
-            for k in range(at * self.forks, (at + 1) * self.forks)
-        }  # fmt: skip
-        made, drops = await gather(episode, ctx, tasks)
-        verdicts = [await verdict_of(episode, ctx, a, options=self.options) for a in made]
-        self.attempts.extend(made)
-        self.verdicts.extend(verdicts)
-        self.drops.extend(drops)
-        known = [v.outcome for v in verdicts if v.outcome != "unknown"]
-        if not known:
-            return None
-        value = known.count("pass") / len(known)
-        self.estimates.append(
-            Estimate(
-                target=parent.id, stage=ctx.stage, name="mc_value", value=value, n=len(known), step=at, engine=self.role
-            )
-        )
-        return value
-
-    async def locate(self) -> Additions:
-        alive, dead = 0, len(self.attempt.steps)
-        outcome = self.episode.outcome(self.attempt.id)
-        verdict, first = {"fail": "error", "pass": "no_error", "unknown": "unknown"}[outcome], None
-        if verdict == "error" and not await self.value(0):
-            # The student cannot solve the problem from its start: no prefix can be told to be wrong.
-            verdict = "unknown"
-        while verdict == "error" and dead - alive > 1:
-            middle = (alive + dead) // 2
-            value = await self.value(middle)
-            if value is None:
-                verdict = "unknown"
-            elif value > 0:
-                alive = middle
-            else:
-                dead = middle
-        if verdict == "error":
-            first = dead - 1
-        episode, ctx = self.episode, self.ctx
-        seen = {"reference", *(name for fork in self.attempts for name in fork.seen)}
-        made = Critique(
-            id=new_id(episode, ctx, self.attempt.id, 0), attempt=self.attempt.id, stage=ctx.stage, index=0,
-            source="forks", verdict=verdict, first_error=first, seen=tuple(sorted(seen)),  # type: ignore[arg-type]
-        )  # fmt: skip
-        return Additions(
-            attempts=tuple(self.attempts), critiques=(made,), verdicts=tuple(self.verdicts),
-            estimates=tuple(self.estimates), drops=tuple(self.drops),
-        )  # fmt: skip
+async def _by_forks(
+    forks: Forks, rule: Aliveness, search: Literal["bisect", "scan"], propagate_left: bool
+) -> Additions:
+    """An attempt that passes is alive as a whole and has no error; one without a verdict cannot be located."""
+    episode, attempt = forks.episode, forks.parent
+    outcome = episode.outcome(attempt.id)
+    verdict, first = {"fail": "error", "pass": "no_error", "unknown": "unknown"}[outcome], None
+    if search == "scan" and (outcome == "fail" or (outcome == "pass" and not propagate_left)):
+        said, first = await scan(forks, rule, propagate_left)
+        verdict, first = (said, first) if outcome == "fail" else (verdict, None)
+    elif outcome == "fail":
+        verdict, first = await bisect(forks, rule)
+    cost = _cost(forks.ctx, attempt, sum(forks.asked.values()), forks.role)
+    return Additions(
+        attempts=tuple(forks.attempts), critiques=(forks.critique(verdict, first),), verdicts=tuple(forks.verdicts),
+        estimates=(*forks.estimates(), cost), drops=tuple(forks.drops),
+    )  # fmt: skip

@@ -2,8 +2,8 @@
 
 from errata.records.segment import Rule
 from errata.records.types import Additions, Episode, Tag
-from errata.registry import Count, PromptName, Role, Temperature, stage
-from errata.stages.base import Context, ask_attempt, gather, new_id, quarantined
+from errata.registry import Count, PromptName, Role, StepName, Temperature, stage
+from errata.stages.base import Context, ask_attempt, chosen, gather, new_id, quarantined
 
 
 @stage(version=1)
@@ -17,11 +17,19 @@ async def sample(
     steps: Rule = "lines",
     logprobs: bool = False,
     temperature: Temperature | None = None,
+    hard: StepName = "",
+    below: float = 0.5,
 ) -> Additions:
     """Sample n attempts at the problem from the engine that plays `role`, with `logprobs` those of their tokens too.
 
-    A `temperature` stands in for the engine's own, and in the tags of the attempts.
+    A `temperature` stands in for the engine's own, and in the tags of the attempts. With `hard`, a step that has
+    sampled before, only where the share of its attempts that pass is less than `below`: more attempts at harder
+    problems.
     """
+    if hard:
+        known = [o for a in chosen(episode, of=hard, outcome="any") if (o := episode.outcome(a.id)) != "unknown"]
+        if not known or known.count("pass") / len(known) >= below:
+            return Additions()
     template = ctx.prompt(prompt)
     drawn = {} if temperature is None else {"temperature": temperature}
     tasks = {

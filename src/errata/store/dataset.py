@@ -218,7 +218,7 @@ def _write_config(
             tables = (gather(sources, rows, start, end) for start, end in row_groups(rows, first, last))
             entries.append(_entry(path, _write_parquet(files, folder / path, record, tables), last - first))
         splits[split] = count
-        total = total.plus(rows.digests)
+        total = total.plus(digest.tobytes() for digest in rows.digests)
     return _Written(entries, splits, total)
 
 

@@ -54,8 +54,10 @@ class Total(NamedTuple):
 
     def plus(self, digests: Iterable[bytes]) -> "Total":
         """This total and more rows."""
-        new = [int.from_bytes(d, "big") for d in digests]
-        return Total(self.rows + len(new), (self.sum + sum(new)) % _MODULUS)
+        rows, total = self.rows, self.sum
+        for digest in digests:
+            rows, total = rows + 1, (total + int.from_bytes(digest, "big")) % _MODULUS
+        return Total(rows, total)
 
 
 class Digest(NamedTuple):

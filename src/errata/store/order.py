@@ -46,13 +46,14 @@ class Rows(NamedTuple):
 
     source: npt.NDArray[np.int64]
     row: npt.NDArray[np.int64]
-    sizes: list[int]
-    digests: list[bytes]
+    sizes: npt.NDArray[np.int64]
+    digests: npt.NDArray[np.uint8]
+    """32 bytes a row: arrays, as a million Python objects would be what a long run needs most memory for."""
 
     @classmethod
     def none(cls) -> "Rows":
         """No rows."""
-        return cls(np.arange(0), np.arange(0), [], [])
+        return cls(np.arange(0), np.arange(0), np.arange(0), np.zeros((0, 32), np.uint8))
 
 
 def row_key(row: Any) -> str:
@@ -117,10 +118,11 @@ def arrange(sources: Sequence[Source], *, config: str, dropped: Collection[str],
 def row_groups(rows: Rows, first: int, last: int) -> Iterator[tuple[int, int]]:
     """Where the row groups of rows `first` to `last` begin and end."""
     start, size = first, 0
+    drawn = rows.digests[:, :4].copy().view(">u4")[:, 0]
     for i in range(first, last):
-        size += rows.sizes[i]
-        chance = int.from_bytes(rows.digests[i][:4], "big") / (1 << 32)
-        chosen = size >= GROUP_LEAST and chance < rows.sizes[i] / GROUP_SPREAD
+        own = int(rows.sizes[i])
+        size += own
+        chosen = size >= GROUP_LEAST and int(drawn[i]) / (1 << 32) < own / GROUP_SPREAD
         if chosen or size >= GROUP_MOST or i + 1 == last:
             yield start, i + 1
             start, size = i + 1, 0
@@ -145,9 +147,15 @@ def _rows(table: pa.Table) -> Rows:
     return Rows(
         table["source"].to_numpy(),
         table["row"].to_numpy(),
-        table["_size"].to_pylist(),
-        table["_digest"].to_pylist(),
+        table["_size"].to_numpy(),
+        _bytes(table["_digest"].combine_chunks()),
     )
+
+
+def _bytes(column: pa.Array) -> npt.NDArray[np.uint8]:
+    """Digests as rows of 32 bytes."""
+    held = np.frombuffer(column.buffers()[1], np.uint8) if len(column) else np.zeros(0, np.uint8)
+    return held.reshape(-1, 32)[column.offset : column.offset + len(column)]
 
 
 def _refuse_twins(column: pa.ChunkedArray, config: str) -> None:

@@ -113,8 +113,10 @@ def _leaks(row: Row, episode: Episode, attempts: list[Attempt], critiques: list[
         rest = "\n".join(line for line in message.content.split("\n") if not _said(line, own))
         if message.role != "assistant" and (found := leaked(episode.problem, rest)):
             yield f"its prompt gives privileged text away: {found}"
+    # A critique may quote the attempt that it is about.
+    quoted = [s.text for x in _parents(episode, [], critiques) for s in x.steps] if isinstance(row, CriticRow) else []
     for text in _told(row, attempts, critiques):
-        if found := leaked(episode.problem, text):
+        if found := leaked(episode.problem, text, quoted):
             yield f"it gives privileged text away: {found}"
 
 
