@@ -52,6 +52,9 @@ Count = Annotated[int, Meta(ge=1)]
 Most = Annotated[int, Meta(ge=0)]
 """A parameter that bounds how many are taken; 0 takes all."""
 
+Temperature = Annotated[float, Meta(ge=0)]
+"""A parameter that says how freely tokens are drawn; 0 takes the likeliest."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -127,7 +130,7 @@ def verifier(*, version: int, name: str | None = None, inline: bool = True) -> C
 
 
 def corpus(*, version: int, name: str | None = None) -> Callable[[F], F]:
-    """Register `def f(rows, *, ...) -> dict[row id, reason]`, the rows to drop."""
+    """Register `def f(rows, *, ...) -> dict[row id, reason]`, the rows to drop; or a Selection, with figures too."""
     return _register("corpus", version, name)
 
 

@@ -95,7 +95,7 @@ def test_what_the_prompt_shows_guides_nobody() -> None:
     shown, _ = rows_of(revised(), of=("revise",), prompt="chains_try_again")
     assert [r.guided for r in shown] == [False, True, True]
     assert [m.role for m in shown[0].messages] == ["user", "assistant", "user", "assistant"]
-    assert {s.message for s in shown[0].spans} == {3}
+    assert {(s.message, s.train) for s in shown[0].spans} == {(1, False), (3, True)}
 
 
 def test_a_critique_that_the_prompt_shows_guides_nobody_unless_it_knew_more() -> None:
@@ -154,7 +154,7 @@ def test_critiques_are_rollouts_of_whoever_criticises() -> None:
     for row in rows:
         about = start.attempt(row.lineage[1])
         assert row.messages[1].content == about.text and row.messages[2].content == "Find the first wrong step"
-        assert [(s.message, s.role, s.train) for s in row.spans] == [(3, "critique", True)]
+        assert [(s.message, s.role, s.train) for s in row.spans] == [(1, "reasoning", False), (3, "critique", True)]
     assert not rows_of(start, of=("critique",), rewards="critic")[0], "without a prompt nobody sees what is criticised"
 
 
@@ -164,6 +164,19 @@ def test_privileged_text_stays_out_unless_it_is_asked_for() -> None:
     start = episode(PROBLEM, replace(made, steps=(told, *made.steps)), outcomes=["pass"])
     assert [d.code for d in rows_of(start)[1]] == ["privileged_text"]
     assert len(rows_of(start, privileged=True)[0]) == 1
+
+
+def test_a_critique_that_gives_the_answer_away_is_shown_by_no_prompt() -> None:
+    first = attempt(PROBLEM, WRONG)
+    told = critique(first, 0, f"The correct answer is {PROBLEM.answer}", seen=("reference",))
+    second = attempt(PROBLEM, RIGHT, 0, "revise", kind="revised", parent=first.id, critique=told.id)
+    outcomes: Any = ["fail", "pass"]
+    start = episode(PROBLEM, first, second, outcomes=outcomes, critiques=[told])
+    assert [d.code for d in rows_of(start, of=("revise",), prompt="chains_revise")[1]] == ["privileged_text"]
+    assert [d.code for d in rows_of(start, of=("critique",), prompt="critique", rewards="critic")[1]] == [
+        "privileged_text"
+    ]
+    assert len(rows_of(start, of=("revise",))[0]) == 1, "the original prompt shows no critique"
 
 
 def test_what_a_filter_turned_away_is_no_rollout() -> None:

@@ -14,7 +14,7 @@ from errata.exports.base import ExportContext
 from errata.exports.rows import conversation
 from errata.exports.sft import sft
 from errata.records.rows import SftRow
-from errata.records.types import Additions, Attempt, Drop, Episode, Finding, Outcome, Step
+from errata.records.types import Additions, Attempt, Drop, Episode, Estimate, Finding, Outcome, Step
 from errata.sources.procedural import procedural
 from errata.stages.critique import critique
 from errata.stages.filter import filter_
@@ -310,3 +310,12 @@ def test_a_text_may_be_taken_once_a_problem() -> None:
     assert [r.messages[-1].content for r in rows] == ["The answer is 0", "The answer is 1"]
     assert [d.code for d in drops] == ["same_text"] * 2
     assert len(rows_of(start, of=("sample",))[0]) == 4
+
+
+def test_a_row_carries_the_estimates_that_it_is_told_to_where_there_are_some() -> None:
+    of = problem(3)
+    made = attempt(of, "The answer is 1")
+    told = Estimate(target=made.id, stage="reward", name="reward", value=1.2, n=1)
+    start = episode(of, made, outcomes=["pass"]).add(Additions(estimates=(told,)))
+    ((row,), _) = rows_of(start, of=("sample",), estimates=("reward", "gain"))
+    assert {m.name: m.value for m in row.metrics} == {"trained_share": 1.0, "reward": 1.2}

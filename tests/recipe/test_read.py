@@ -29,12 +29,12 @@ def test_defaults_are_filled_in_and_lists_become_tuples(tmp_path: Path) -> None:
     }  # fmt: skip
     steps = {s.name: s for s in recipe.stages}
     assert list(steps) == ["sample", "verify", "critique", "revise", "verify_revisions", "splice", "filter", "pair"]
-    assert steps["sample"].with_ | {"role": "student", "n": 2, "prompt": "solve"} == steps["sample"].with_
-    assert steps["sample"].with_["steps"] == "lines"
+    known = {"role": "student", "n": 2, "prompt": "solve", "steps": "lines"}
+    assert {name: steps["sample"].with_[name] for name in known} == known
     assert steps["filter"].with_["band"] == (0, 1) and steps["filter"].with_["agree"] == ()
     assert steps["splice"].with_["transitions"] == ("wrong_to_right",) and steps["splice"].after is None
     assert recipe.engines["student"].sampling == SamplingSpec() and recipe.engines["teacher"].with_ == {"skill": 1.0}
-    assert recipe.corpus[0].with_["config"] == "sft" and recipe.corpus[0].with_["right_to_right"] == 0.0
+    assert (recipe.corpus[0].with_["config"], recipe.corpus[0].with_["right_to_right"]) == ("sft", 0.0)
     assert [e.name for e in recipe.exports] == ["sft", "dpo"] and "stage" not in recipe.exports[0].with_
     assert (recipe.seed, recipe.limit, recipe.concurrency, recipe.part_size) == (0, None, 2048, 256)
 

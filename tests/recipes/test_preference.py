@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from errata.exports.rewards import reward_table
-from errata.records.rows import DpoRow, OfflineRow, RlRow
+from errata.records.rows import DpoRow, OfflineRow, RlRow, SftRow
 from errata.records.types import Attempt, Drop, Episode
 from errata.store.reader import Dataset
 from tests.test_pipelines import run
@@ -165,3 +165,63 @@ def test_nft_rows_are_the_policys_own_words_with_their_log_probabilities(nft: Da
         assert made.call and made.call.temperature == 1.0 and not row.guided and not row.constructed
         assert all(s.train for s in row.spans) and sum(s.end - s.start for s in row.spans) == len(made.text)
         assert len(row.logprobs) == made.call.completion_tokens and all(p <= 0 for p in row.logprobs)
+
+
+# ---- b_star
+
+
+@pytest.fixture(scope="module")
+def b_star(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    changed = ("source.with.count=16", "corpus.select_config.with.probe=12", "corpus.select_config.with.enough=2")
+    return run("b_star", tmp_path_factory.mktemp("out"), *changed, "corpus.select_config.with.samples=[2, 4]")
+
+
+def responses(e: Episode, temperature: str, samples: int) -> list[tuple[str, float, bool]]:
+    """(id, score, right) of the distinct responses that have a verdict, as the method reads them off the records."""
+    found, texts = [], set()
+    for a in e.attempts:
+        if a.call is None or f"{a.call.temperature:g}" != temperature or a.index >= samples or a.text in texts:
+            continue
+        if e.outcome(a.id) == "unknown":
+            continue
+        texts.add(a.text)
+        (steps,) = [c.outcome for v in e.verdicts if v.target == a.id for c in v.checks if c.name == "steps"]
+        found.append((a.id, (e.outcome(a.id) == "pass") + (steps == "pass") / 5, steps == "pass"))
+    return sorted(found, key=lambda r: -r[1])
+
+
+def test_b_star_picks_the_configuration_with_the_best_balance_score(b_star: Dataset) -> None:
+    found, figures = episodes(b_star), metrics(b_star)["corpus"]["select_config"]
+    probe = sorted(found)[:12]
+    scores = {}
+    for temperature in ("0.5", "0.8", "1.1"):
+        for samples in (2, 4):
+            made = [responses(found[id], temperature, samples) for id in probe]
+            for threshold in (-1.0, 0.0, 0.2, 1.0):  # between them nothing changes
+                selected = [[r for r in mine if r[1] > threshold][:8] for mine in made]
+                each = [min(n / 2, 1) * n / len(s) if (n := sum(right for *_, right in s)) else 0.0 for s in selected]
+                scores[temperature, samples, threshold] = sum(each) / len(each)
+    best = figures["best"]
+    assert figures["probe"] == 12 and len(figures["candidates"]) == 6
+    assert best["balance"] == pytest.approx(max(scores.values())) and best["balance"] > 0
+    assert scores[best["temperature"], best["samples"], best["threshold"]] == pytest.approx(best["balance"])
+
+
+def test_b_star_trains_the_selected_responses_of_the_chosen_configuration_alone(b_star: Dataset) -> None:
+    found, best = episodes(b_star), metrics(b_star)["corpus"]["select_config"]["best"]
+    rows = {r.lineage[0]: r for r in b_star.rows("sft") if isinstance(r, SftRow)}
+    expected = {
+        id
+        for e in found.values()
+        for id, score, _ in responses(e, best["temperature"], best["samples"])[:8]
+        if score > best["threshold"]
+    }
+    assert set(rows) == expected and len(rows) >= 8, "of all problems, and not of the probe alone"
+    for id, row in rows.items():
+        made = found[row.episode].attempt(id)
+        assert row.messages == (*found[row.episode].problem.messages, row.messages[-1])
+        assert row.messages[-1].content == made.text and all(s.train for s in row.spans)
+        assert [(t.name, t.value) for t in row.tags] == [("temperature", best["temperature"])]
+    codes = Counter(d.code for d in drops(b_star, "corpus.select_config"))
+    assert sum(codes.values()) + len(rows) == 16 * 24
+    assert set(codes) <= {"other_config", "duplicate", "below_threshold", "enough", "no_reward"} and len(codes) >= 3

@@ -153,3 +153,14 @@ def test_shares_that_do_not_meet_work_on_different_problems() -> None:
         assert len(low.attempts) + len(high.attempts) == 1 and not (low.drops or high.drops)
         taken.append(len(low.attempts))
     assert 10 <= sum(taken) <= 30
+
+
+def test_a_temperature_stands_in_for_the_engines_own_and_in_the_tags() -> None:
+    says = Says(faithful)
+    cool = run(sample, START, World({"student": says}), n=2, temperature=0.5)
+    assert {r.sampling.temperature for r in says.asked} == {0.5}
+    assert [[(t.name, t.value) for t in a.tags] for a in cool.attempts] == [[("temperature", "0.5")]] * 2
+    assert {a.call.temperature for a in cool.attempts if a.call} == {0.5}
+    plain = run(sample, START, World({"student": says}), n=2)
+    assert {r.sampling.temperature for r in says.asked[2:]} == {1.0} and {a.tags for a in plain.attempts} == {()}
+    assert [a.id for a in plain.attempts] == [a.id for a in cool.attempts]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 FIELDS = ("verdict", "rule", "style", "form", "label")
 """Columns that only some kinds of rows have, and that corpus operations may go by where they are text."""
@@ -22,3 +23,12 @@ class Narrow:
     """The row's numbers."""
     fields: Mapping[str, str] = field(default_factory=dict)
     """What the rows of its kind say in one word: FIELDS."""
+
+
+class Selection(NamedTuple):
+    """What an operation drops, and figures that tell why; one that has nothing to tell gives `dropped` alone."""
+
+    dropped: Mapping[str, str]
+    """The reason by row id."""
+    figures: Mapping[str, Any]
+    """Plain data for `metrics.json`, under `corpus` and the operation's name."""

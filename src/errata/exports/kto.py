@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from errata.exports.base import ExportContext
-from errata.exports.rows import conversation, leak, refused, rendered, transition
+from errata.exports.rows import conversation, leak, leak_in_critique, refused, rendered, transition
 from errata.records.ids import digest
 from errata.records.rows import KtoRow
 from errata.records.types import Attempt, Drop, Episode
@@ -33,7 +33,7 @@ def kto(
         if attempt.stage not in of:
             continue
         id = digest(row="kto", stage=ctx.stage, attempt=attempt.id)
-        found = _unfit(episode, ctx, attempt, id, privileged)
+        found = _unfit(episode, ctx, attempt, id, prompt, privileged)
         if found:
             yield found
         else:
@@ -53,7 +53,9 @@ def kto(
         )  # fmt: skip
 
 
-def _unfit(episode: Episode, ctx: ExportContext, attempt: Attempt, id: str, privileged: bool) -> Drop | None:
+def _unfit(
+    episode: Episode, ctx: ExportContext, attempt: Attempt, id: str, prompt: str, privileged: bool
+) -> Drop | None:
     if not attempt.complete or episode.outcome(attempt.id) == "unknown":
         return refused(episode, ctx.stage, id, "no_verdict", attempt.id)
     if episode.rejects(attempt.id):
@@ -61,4 +63,7 @@ def _unfit(episode: Episode, ctx: ExportContext, attempt: Attempt, id: str, priv
     last = max(s.turn for s in attempt.steps)
     if any(s.text and not s.train for s in attempt.steps if s.turn == last):
         return refused(episode, ctx.stage, id, "masked_text", attempt.id)
-    return None if privileged else leak(episode, ctx.stage, id, [attempt])
+    if privileged:
+        return None
+    told = leak_in_critique(episode, ctx.stage, id, attempt) if prompt else None
+    return leak(episode, ctx.stage, id, [attempt]) or told

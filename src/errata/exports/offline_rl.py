@@ -11,7 +11,16 @@ from typing import Any, Literal, NamedTuple
 from errata.errors import RecipeError
 from errata.exports.base import ExportContext
 from errata.exports.rewards import TOLD, RewardTable, reward_table, turns
-from errata.exports.rows import conversation, leak, refused, rendered, shifted, transition
+from errata.exports.rows import (
+    context,
+    conversation,
+    leak,
+    leak_in_critique,
+    refused,
+    rendered,
+    shifted,
+    transition,
+)
 from errata.records.ids import digest
 from errata.records.rows import Metric, OfflineRow, Span
 from errata.records.types import Attempt, Critique, Drop, Episode, Message, Outcome, Tag
@@ -83,7 +92,7 @@ def offline_rl(
             if one_sided:
                 yield refused(episode, ctx.stage, rollout.id, one_sided, f"the group {id} of {len(rollouts)}")
             else:
-                yield _leaking(episode, ctx, rollout, privileged) or _row(
+                yield (None if privileged else _leaking(episode, ctx, rollout, prompt)) or _row(
                     episode, ctx, rollout, id, rollouts, ahead, prompt
                 )
 
@@ -145,14 +154,14 @@ def _advantages(rewards: Sequence[float], over: Over) -> list[float | None]:
     return [(r - mean) / scale if r != mean and scale > 0 else 0.0 for r in rewards]
 
 
-def _leaking(episode: Episode, ctx: ExportContext, rollout: _Rollout, privileged: bool) -> Drop | None:
-    """A drop where the rollout gives privileged text away."""
+def _leaking(episode: Episode, ctx: ExportContext, rollout: _Rollout, prompt: str) -> Drop | None:
+    """A drop where the rollout, or the critique that `prompt` shows, gives privileged text away."""
     made = rollout.of
-    if privileged:
-        return None
     if isinstance(made, Attempt):
-        return leak(episode, ctx.stage, rollout.id, [made])
-    found = leaked(episode.problem, made.text) if made.seen else None
+        told = leak_in_critique(episode, ctx.stage, rollout.id, made) if prompt else None
+        return leak(episode, ctx.stage, rollout.id, [made]) or told
+    quoted = [s.text for s in episode.attempt(made.attempt).steps]
+    found = leaked(episode.problem, made.text, quoted) if made.seen else None
     return refused(episode, ctx.stage, rollout.id, "privileged_text", found) if found else None
 
 
@@ -179,8 +188,9 @@ def _row(
         change = transition(episode.outcome(made.parent) if made.parent else "unknown", rollout.outcome)
     return OfflineRow(
         id=rollout.id, episode=episode.id, split=episode.problem.split, messages=(*asked, *turns_made),
-        spans=shifted(spans, len(asked)), reward=rollout.reward, group=group, group_rate=right / len(rollouts),
-        advantage=advantage, guided=guided, constructed=isinstance(made, Attempt) and made.kind in CONSTRUCTED,
+        spans=(*context(asked), *shifted(spans, len(asked))), reward=rollout.reward,
+        group=group, group_rate=right / len(rollouts), advantage=advantage,
+        guided=guided, constructed=isinstance(made, Attempt) and made.kind in CONSTRUCTED,
         logprobs=() if guided or isinstance(made, Critique) or made.kind == "forked" else made.logprobs,
         transition=change, lineage=lineage, seen=tuple(sorted(seen)), tags=tags,
         metrics=(

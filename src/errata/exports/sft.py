@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Literal
 
+from msgspec.structs import replace
+
 from errata.exports.base import ExportContext
 from errata.exports.rows import (
     context,
@@ -16,7 +18,7 @@ from errata.exports.rows import (
     transition,
 )
 from errata.records.ids import digest
-from errata.records.rows import SftRow
+from errata.records.rows import Metric, SftRow
 from errata.records.types import Attempt, Drop, Episode, Outcome, Tag, Transition
 from errata.registry import Most, PromptName, StepName, export
 
@@ -30,6 +32,7 @@ def sft(
     outcome: Outcome | Literal["any"] = "pass",
     prompt: PromptName = "",
     most: Most = 0,
+    estimates: tuple[str, ...] = (),
     privileged: bool = False,
     tags: dict[str, str] = {},
     explained: StepName = "",
@@ -40,7 +43,7 @@ def sft(
     A row begins with the problem's own messages, or with `prompt`, which sees the problem, what the attempt revises and
     the critique that its maker saw. What the verifier says must be `outcome`. `tags` label every row; `explained` names
     a step whose critiques of the attempt lend it the kinds of their findings, as tags `error_kind`. `distinct` takes a
-    text once a problem.
+    text once a problem. `estimates` names numbers of the attempt that the row's metrics are to hold, where it has them.
     """
     made = 0
     taken: set[str] = set()
@@ -69,8 +72,11 @@ def sft(
             continue
         taken.add(attempt.text.strip())
         made += 1
-        labels = tuple(Tag(name=name, value=value) for name, value in tags.items())
-        yield _row(episode, ctx, attempt, id, prompt, (*labels, *_kinds(episode, attempt, explained)))
+        labels = (*(Tag(name=name, value=value) for name, value in tags.items()), *_kinds(episode, attempt, explained))
+        row = _row(episode, ctx, attempt, id, prompt)
+        numbers = [(name, episode.estimate(attempt.id, name)) for name in estimates]
+        metrics = (*row.metrics, *(Metric(name=name, value=v) for name, v in numbers if v is not None))
+        yield replace(row, tags=(*row.tags, *labels), metrics=metrics)
 
 
 def _kinds(episode: Episode, attempt: Attempt, step: str) -> tuple[Tag, ...]:
@@ -83,16 +89,14 @@ def _kinds(episode: Episode, attempt: Attempt, step: str) -> tuple[Tag, ...]:
     )
 
 
-def _row(
-    episode: Episode, ctx: ExportContext, attempt: Attempt, id: str, prompt: str, labels: tuple[Tag, ...]
-) -> SftRow:
+def _row(episode: Episode, ctx: ExportContext, attempt: Attempt, id: str, prompt: str) -> SftRow:
     turns, made = conversation(attempt)
     asked = rendered(episode, ctx, attempt, prompt)
     spans = (*context(asked), *shifted(made, len(asked)))
     lineage = tuple(x for x in (attempt.id, attempt.parent, attempt.other, attempt.critique) if x)
     return SftRow(
         id=id, episode=episode.id, split=episode.problem.split, messages=(*asked, *turns),
-        spans=spans, style=attempt.style, lineage=lineage, seen=attempt.seen, tags=(*attempt.tags, *labels),
+        spans=spans, style=attempt.style, lineage=lineage, seen=attempt.seen, tags=attempt.tags,
         transition=_transition(episode, attempt),
         metrics=(trained_share(spans),),
     )  # fmt: skip

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from msgspec import structs
 
 from errata import registry
-from errata.corpus.base import FIELDS, Narrow
+from errata.corpus.base import FIELDS, Narrow, Selection
 from errata.engines.base import Identity
 from errata.engines.journal import Journal
 from errata.errors import MissingExtra, SourceError, StoreError
@@ -187,8 +187,8 @@ def _finish(
 ) -> dataset.Finished:
     """Corpus operations, then the version."""
     funnel = add_funnels(counts)
-    dropped, drops, entries = operate(job.plan, parts, indices)
-    metrics = summarise(add_metrics(counts), kept(job.plan, parts, indices, dropped))
+    dropped, drops, entries, figures = operate(job.plan, parts, indices)
+    metrics = {**summarise(add_metrics(counts), kept(job.plan, parts, indices, dropped)), "corpus": figures}
     check_gates(job.recipe.gates, metrics)
     return dataset.finish(
         parts,
@@ -244,16 +244,20 @@ def kept(
 
 def operate(
     plan: Plan, parts: Parts, indices: list[int]
-) -> tuple[dict[str, dict[str, str]], list[Drop], list[dict[str, Any]]]:
-    """(dropped rows by config, their drops, funnel entries) of the corpus operations, one after the other."""
+) -> tuple[dict[str, dict[str, str]], list[Drop], list[dict[str, Any]], dict[str, Any]]:
+    """(dropped rows by config, their drops, funnel entries, figures) of the corpus operations, one after the other."""
     dropped: dict[str, dict[str, str]] = {}
     drops: list[Drop] = []
     entries: list[dict[str, Any]] = []
+    figures: dict[str, Any] = {}
     # Narrow as they are, the columns of all rows are what a long run needs most memory for at its end.
     rows = narrow(plan, parts, indices) if plan.recipe.corpus else []
     for use in plan.recipe.corpus:
         component = registry.find("corpus", use.use, plan.folder)
         reasons = component.make(rows, **use.with_)
+        if isinstance(reasons, Selection):
+            reasons, told = reasons
+            figures[component.name if component.name not in figures else f"{component.name}_{len(entries)}"] = told
         count = Count(unit="rows")
         stage = f"corpus.{component.name}"
         for row in rows:
@@ -264,4 +268,4 @@ def operate(
                 drops.append(Drop(episode=row.episode, stage=stage, code=code, kind="filtered", target=row.id))
         entries.append(count.entry(stage))
         rows = [r for r in rows if r.id not in reasons]
-    return dropped, drops, entries
+    return dropped, drops, entries, figures

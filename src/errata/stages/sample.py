@@ -5,8 +5,8 @@ from typing import Literal
 
 from errata.records.ids import seed
 from errata.records.segment import Rule
-from errata.records.types import Additions, Episode
-from errata.registry import Count, PromptName, Role, StepName, stage
+from errata.records.types import Additions, Episode, Tag
+from errata.registry import Count, PromptName, Role, StepName, Temperature, stage
 from errata.stages.base import Context, ask_attempt, chosen, gather, new_id, quarantined
 
 
@@ -22,6 +22,7 @@ async def sample(
     source: Literal["student", "teacher"] = "student",
     share: tuple[float, float] = (0.0, 1.0),
     logprobs: bool = False,
+    temperature: Temperature | None = None,
     hard: StepName = "",
     below: float = 0.5,
 ) -> Additions:
@@ -30,7 +31,8 @@ async def sample(
     Every problem has a place from 0 to 1, drawn once a run: those outside `share` are passed over, so that two steps
     with shares that do not meet work on different problems. With `hard`, a step that has sampled before, only problems
     are sampled where the share of its attempts that pass is less than `below`: more attempts at harder ones. With
-    `logprobs`, attempts hold those of their tokens too.
+    `logprobs`, attempts hold those of their tokens too. A `temperature` stands in for the engine's own, and in the tags
+    of the attempts.
     """
     if not share[0] <= random.Random(seed(run=ctx.run_seed, problem=episode.id, share="sample")).random() < share[1]:
         return Additions()
@@ -39,11 +41,13 @@ async def sample(
         if not known or known.count("pass") / len(known) >= below:
             return Additions()
     template = ctx.prompt(prompt)
+    drawn = {} if temperature is None else {"temperature": temperature}
+    tags = tuple(Tag(name=name, value=f"{value:g}") for name, value in drawn.items())
     tasks = {
         new_id(episode, ctx, "", k): ask_attempt(
             episode, ctx, template.render(episode.problem, index=k),
-            kind="expert" if source == "teacher" else "sampled", role=role, branch="",
-            k=k, steps=steps, source=source, template=template.label, logprobs=logprobs,
+            kind="expert" if source == "teacher" else "sampled", role=role, branch="", k=k, steps=steps,
+            source=source, template=template.label, logprobs=logprobs, sampling=drawn, tags=tags,
         )
         for k in range(n)
     }  # fmt: skip
