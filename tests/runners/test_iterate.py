@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 from errata.cli import main
 from errata.engines.pocket import FILES, Pocket
 from errata.errors import RecipeError, ReplayMiss, StoreError, TrainingError
+from errata.objects import locate
 from errata.records.rounds import Round, rounds_schema
 from errata.runners.iterate import ROUNDS, iterate, read_rounds
 from errata.runners.options import Options
@@ -326,3 +327,9 @@ def test_a_round_without_rows_trains_nothing(tmp_path: Path) -> None:
 def test_a_recipe_without_the_block_has_no_rounds(recipe: Recipe, out: Path) -> None:
     with pytest.raises(RecipeError, match="has no `iterate:` block"):
         iterate(Options(recipe=recipe.path, out=out), lambda *_: None)
+
+
+def test_models_need_a_folder_of_this_machine(tmp_path: Path) -> None:
+    made = Rounds(tmp_path)
+    with pytest.raises(RecipeError, match="models are trained in a folder of this machine, which s3://b/p is not"):
+        made.run(out=locate("s3://b/p"))
