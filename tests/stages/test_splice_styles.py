@@ -151,9 +151,9 @@ def test_what_cannot_be_cut_is_refused_as_in_the_other_styles() -> None:
 
 
 def test_a_splice_tells_its_group_and_the_share_of_it_that_passes() -> None:
-    start: Episode = episode(P, FIRST, RIGHT, SECOND, outcomes=["fail", "pass", "pass"], critiques=[WHY])
-    a = run(splice, start, group="sample", tags=("constructed",)).attempts[0]
-    assert {t.name: t.value for t in a.tags} == {
-        "constructed": "true", "group": f"{P.id}:sample", "group_rate": "0.5000",
-    }  # fmt: skip
-    assert run(splice, start).attempts[0].tags == ()
+    tries = (FIRST, WRONG[1], attempt(P, "lost", 7), RIGHT, SECOND)
+    start: Episode = episode(P, *tries, outcomes=["fail", "fail", "unknown", "pass", "pass"], critiques=[WHY])
+    told = {t.name: t.value for t in run(splice, start, group="sample", tags=("constructed",)).attempts[0].tags}
+    assert {"constructed": "true", "group": f"{P.id}:sample", "group_rate": "0.3333"}.items() <= told.items()
+    untold = {t.name for t in run(splice, start).attempts[0].tags}
+    assert not untold & {"constructed", "group", "group_rate"}
