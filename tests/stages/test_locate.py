@@ -405,7 +405,7 @@ def test_the_mean_takes_a_lucky_prefix_for_dead() -> None:
 
 
 def test_a_place_is_confirmed_by_fresh_continuations() -> None:
-    """The continuations of the first 2 steps pass one in five times; where the first four fail, twelve more are asked."""
+    """The continuations of the first 2 steps pass one in five times; where four fail, twelve more are asked for."""
     for seed in range(40):
         start, says, asked = chances([1.0, 1.0, 0.2, 1.0, 0.0])
         made = run(locate, start, World({"student": says}, seed=seed), forks=4, confirm=12, **FORKS)
