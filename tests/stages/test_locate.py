@@ -405,18 +405,14 @@ def test_the_mean_takes_a_lucky_prefix_for_dead() -> None:
 
 
 def test_a_place_is_confirmed_by_fresh_continuations() -> None:
-    """The continuations of the first 2 steps pass one in five times: the first four all fail, by their seeds."""
-    confirmed = None
+    """The continuations of the first 2 steps pass one in five times; where four fail, twelve more are asked for."""
     for seed in range(40):
-        start, says, asked = chances([1.0, 1.0, 0.2, 1.0, 0.0])
-        plain = run(locate, start, World({"student": says}, seed=seed), forks=4, **FORKS)
         start, says, asked = chances([1.0, 1.0, 0.2, 1.0, 0.0])
         made = run(locate, start, World({"student": says}, seed=seed), forks=4, confirm=12, **FORKS)
         assert len({a.id for a in made.attempts}) == len({a.index for a in made.attempts}) == len(asked)
-        if (place(only(plain)), place(only(made))) == (("error", 1), ("error", 3)):
-            confirmed = made
-    assert confirmed is not None, "a dead prefix that comes alive is passed"
-    assert {e.step: e.n for e in values(confirmed)}[2] == 16
+        if place(only(made)) == ("error", 3) and {e.step: e.n for e in values(made)}[2] == 16:
+            return
+    raise AssertionError("a dead prefix that comes alive is passed")
 
 
 def test_a_scan_labels_every_step_and_a_success_speaks_for_those_before_it() -> None:
@@ -503,3 +499,17 @@ def test_arithmetic_names_the_first_false_equation_and_asks_nobody() -> None:
 
 
 CHECK: dict[str, Any] = {"method": "arithmetic", "outcome": "any"}
+
+
+def test_a_late_success_of_a_longer_prefix_moves_the_place_and_the_labels_alike() -> None:
+    """The first two continuations of 3 steps fail; one of 2 steps says the third as the attempt does, and passes."""
+    start, _, _ = alive_until(2, 4)
+
+    def answer(request: Request) -> str:
+        at = request.messages[-1].content.count("\n") if request.continues else 0
+        return "s2\nA: right" if at == 2 else "A: bad" if at == 3 else "A: right"
+
+    for search in ("scan", "bisect"):
+        made = run(locate, start, World({"student": Says(answer)}), search=search, forks=2, batch=1, **FORKS)
+        assert place(only(made)) == ("error", 3)
+        assert {e.step: e.value > 0 for e in values(made)}[3]

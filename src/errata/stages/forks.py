@@ -131,6 +131,11 @@ class Forks:
                 return said if known else None
             await self.ask(at, min(left, rule.batch or left), shared=rule.batch > 0)
 
+    def now(self, at: int, rule: Aliveness) -> bool | None:
+        """Alive or dead by all that is known by now: shared continuations may have come since it was tried."""
+        known = self.known.get(at)
+        return rule.settled(sum(known), 0, len(known)) if known else None
+
     def share(self, at: int) -> float | None:
         """Share of the continuations that pass; None where no verdict is known."""
         known = self.known.get(at)
@@ -181,6 +186,7 @@ async def bisect(forks: Forks, rule: Aliveness) -> Found:
                 continue
             # The student cannot solve the problem from its start: no prefix can be told to be wrong.
             return "unknown", None
+        state = {k: bool(forks.now(k, rule)) if rule.batch else ok for k, ok in state.items()}
         alive = max(k for k, ok in state.items() if ok)
         dead = min((k for k, ok in state.items() if not ok and k > alive), default=last)
         if dead - alive > 1:
@@ -203,7 +209,7 @@ async def scan(forks: Forks, rule: Aliveness, propagate_left: bool) -> Found:
     for at in reversed(range(len(forks.parent.steps))):
         state[at] = await forks.alive(at, rule, rule.forks)
         if propagate_left and state[at]:
-            return "error", at
+            return "error", max((k for k in state if rule.batch and forks.now(k, rule)), default=at)
         if propagate_left and state[at] is None:
             return "unknown", None
     if None in state.values() or not any(state.values()):

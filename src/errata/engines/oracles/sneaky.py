@@ -33,3 +33,18 @@ def sneaky(asked: Asked) -> Mapping[str, str]:
     if kind != "arithmetic":
         words[12] = str(chains.apply(words[7], int(words[6]), int(words[8]), modulus))
     return {"error_type": kind, "step": " ".join(words)}
+
+
+@task("is the last step right")
+def step_critic(asked: Asked) -> str:
+    """What is wrong with the last step of a partial solution, if anything; asked badly, the contrary."""
+    found = asked.finding
+    last = len(asked.attempt) - 1
+    wrong = found is not None and found.step == last
+    if not asked.well:
+        found = None if wrong else chains.Finding(last, "operand", "one value is not the one before")
+    elif not wrong:
+        found = None
+    if "Wrong step:" not in asked.text:
+        return chains.critique(found)
+    return f"{chains.critique(found)}\nWrong step: {found.step + 1 if found else 'none'}"
