@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from errata.exports.base import ExportContext
-from errata.exports.rows import conversation, leak, refused, rendered, shifted, trained_share, transition
+from errata.exports.rows import NO_REVISIONS, conversation, leak, refused, rendered, shifted, trained_share, transition
 from errata.records.ids import digest
 from errata.records.rows import SftRow
 from errata.records.types import Attempt, Drop, Episode, Outcome
@@ -53,11 +53,12 @@ def sft(
 def _row(episode: Episode, ctx: ExportContext, attempt: Attempt, id: str, prompt: str) -> SftRow:
     turns, spans = conversation(attempt)
     asked = rendered(episode, ctx, attempt, prompt)
-    before = episode.outcome(attempt.parent) if attempt.parent else "unknown"
+    revised = attempt.parent if attempt.kind not in NO_REVISIONS else None
+    before = episode.outcome(revised) if revised else "unknown"
     lineage = tuple(x for x in (attempt.id, attempt.parent, attempt.other, attempt.critique) if x)
     return SftRow(
         id=id, episode=episode.id, split=episode.problem.split, messages=(*asked, *turns),
         spans=shifted(spans, len(asked)), style=attempt.style, lineage=lineage, seen=attempt.seen, tags=attempt.tags,
-        transition=transition(before, episode.outcome(attempt.id)) if attempt.parent else "none",
+        transition=transition(before, episode.outcome(attempt.id)) if revised else "none",
         metrics=(trained_share(spans),),
     )  # fmt: skip
