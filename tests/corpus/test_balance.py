@@ -164,3 +164,10 @@ def test_fields_of_some_rows_are_keys_too(key: str) -> None:
 def test_what_cannot_be_meant_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(RecipeError):
         balance(rows(["none"]), **wrong)
+
+
+@pytest.mark.parametrize("counts", [(10, 4, 7), (9, 1, 5, 3), (2, 2), (100, 30, 29, 28)])
+def test_values_that_were_scarce_give_way_too_when_the_corpus_grows_smaller(counts: tuple[int, ...]) -> None:
+    given_rows = labelled([str(i) for i, n in enumerate(counts) for _ in range(n)])
+    after = left(given_rows, balance(given_rows, key="tag.kind", equal=1.0))
+    assert set(after.values()) == {min(counts)} and len(after) == len(counts)

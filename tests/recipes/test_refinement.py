@@ -149,7 +149,7 @@ def score(episode: Episode, path: Attempt) -> float:
 
 def test_self_generation_sets_the_best_path_of_the_tree_before_the_worst(sphere: World) -> None:
     for episode, row in sphere.pairs("self_generation"):
-        assert row.prompt == episode.problem.messages
+        assert row.prompt == episode.problem.messages and row.transition == "none"
         scores = {a.id: score(episode, a) for a in made_by(episode, "search") if episode.outcome(a.id) != "unknown"}
         assert scores[row.lineage[0]] == max(scores.values()) and scores[row.lineage[1]] == min(scores.values())
         margin = {m.name: m.value for m in row.metrics}["margin"]

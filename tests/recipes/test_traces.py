@@ -99,7 +99,7 @@ def test_forward_reasoning_holds_no_reflection_and_every_word_is_trained(cuts: W
         assert {s.role for s in row.spans} <= {"reasoning", "answer"}
     for i in range(3):
         for row in cuts.rows(f"cut_{i}"):
-            assert all(s.train for s in row.spans)
+            assert all(s.train for s in row.spans) and row.transition == "none"
             assert {t.name: t.value for t in row.tags}["reflections"] == str(i)
 
 

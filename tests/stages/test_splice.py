@@ -319,6 +319,8 @@ def test_an_inline_splice_is_labelled_by_its_error(kind: Any, source: str) -> No
     }  # fmt: skip
     without = {t.name for t in only(made(first, SECOND)).tags}
     assert without == {"first_error", "error_source"}, "a kind is only told by gold steps"
+    elsewhere = replace(gold, first_error=AT + 1)
+    assert len(only(made(first, SECOND, critiques=(SAID, elsewhere), locations=("teacher",))).tags) == 2
 
 
 def test_a_splice_in_turns_names_no_place_and_so_no_label() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import takewhile
 
 from errata.exports.base import ExportContext
-from errata.exports.rows import leak, refused, rendered
+from errata.exports.rows import NO_REVISIONS, leak, refused, rendered
 from errata.records.ids import digest
 from errata.records.rows import DpoRow, Metric
 from errata.records.types import Attempt, Critique, Drop, Episode, Message, Outcome, Pair, Transition
@@ -50,9 +50,9 @@ def _of_attempts(
         a, b = chosen.final_text, rejected.final_text
     change: Transition = (
         "right_to_wrong"
-        if rejected.parent == chosen.id
+        if rejected.parent == chosen.id and rejected.kind not in NO_REVISIONS
         else "wrong_to_right"
-        if chosen.parent == rejected.id
+        if chosen.parent == rejected.id and chosen.kind not in NO_REVISIONS
         else "none"
     )
     outcomes = (episode.outcome(chosen.id), episode.outcome(rejected.id))

@@ -12,6 +12,9 @@ from errata.verifiers.leak import leaked
 ASSISTANT_TURNS = 2
 """Turns alternate: even ones are the assistant's, odd ones the user's."""
 
+NO_REVISIONS = ("search", "truncated")
+"""Kinds of attempts that begin as their parent does, and change nothing of what it says."""
+
 
 def transition(before: Outcome, after: Outcome) -> Transition:
     """How a second attempt changed the first one's verdict; `none` where either is unknown."""

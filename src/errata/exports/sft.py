@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from errata.exports.base import ExportContext
 from errata.exports.rows import (
+    NO_REVISIONS,
     context,
     conversation,
     leak,
@@ -104,6 +105,8 @@ def _row(episode: Episode, ctx: ExportContext, attempt: Attempt, id: str, prompt
 
 def _transition(episode: Episode, attempt: Attempt) -> Transition:
     """From what the attempt revises to the attempt; a right solution with wrong steps woven in goes wrong to right."""
+    if attempt.kind in NO_REVISIONS:
+        return "none"
     before: Outcome = episode.outcome(attempt.parent) if attempt.parent else "unknown"
     if attempt.style in ("retry", "reflection") and attempt.fork_step is not None:
         before = "fail"
