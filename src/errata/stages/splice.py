@@ -84,9 +84,7 @@ async def splice(
                 continue
             made += 1
             bare = _attempt(ctx, id, firsts, second, joined)
-            labels = (*named(tags), *_group(episode, group))
-            if firsts and joined.fork_step is not None:
-                labels = (*labels, *error_tags(episode, firsts[0], joined.fork_step))
+            labels = (*named(tags), *_group(episode, group), *_errors(episode, firsts, joined.fork_step))
             spliced.append(replace(bare, style=style, tags=labels))
             if style == "verify":
                 verdicts.append(_of_last(episode, ctx, id, second))
@@ -122,6 +120,10 @@ def _group(episode: Episode, step: str) -> tuple[Tag, ...]:
         return ()
     rate = known.count("pass") / len(known)
     return (Tag(name="group", value=f"{episode.id}:{step}"), Tag(name="group_rate", value=f"{rate:.4f}"))
+
+
+def _errors(episode: Episode, firsts: Sequence[Attempt], step: int | None) -> tuple[Tag, ...]:
+    return error_tags(episode, firsts[0], step) if firsts and step is not None else ()
 
 
 def _of_last(episode: Episode, ctx: Context, id: str, last: Attempt) -> Verdict:
