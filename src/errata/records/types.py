@@ -186,6 +186,10 @@ class Finding(Struct, frozen=True, kw_only=True, gc=False):
     severity: str = ""
     text: str = ""
     advice: str = ""
+    valid: Outcome = "unknown"
+    """What a meta-critic says of it; unknown where none was asked."""
+    critic: str = ""
+    """The critique that it was first made in, where another one holds it."""
 
 
 class Critique(Struct, frozen=True, kw_only=True, gc=False):

@@ -84,7 +84,7 @@ def _findings(template: Prompt, text: str, attempt: Attempt) -> tuple[Finding, .
         if isinstance(remark, dict):
             step = remark.get("step")
             at = step - template.reading.base if isinstance(step, int) and not isinstance(step, bool) else None
-            texts = {n: v for n in _TEXTS if isinstance(v := remark.get(n), str)}
+            texts: dict[str, Any] = {n: v for n in _TEXTS if isinstance(v := remark.get(n), str)}
             made.append(Finding(step=at if at is not None and 0 <= at < len(attempt.steps) else None, **texts))
     return tuple(made)
 

@@ -147,7 +147,7 @@ def shared_steps(a: Attempt, b: Attempt) -> int:
 
 def _scores(episode: Episode, of: tuple[str, ...], estimate: str, margin: float) -> Iterator[Found]:
     """The best with the worst, the second best with the second worst, and so on; ties go by id."""
-    scored = [(value, a.id) for a in _made(episode, of) if (value := episode.estimate(a.id, estimate)) is not None]
+    scored = [(value, a.id) for a in _made(episode, of) if (value := _measured(episode, a.id, estimate)) is not None]
     order = sorted(scored, reverse=True)
     for (high, better), (low, worse) in zip(order, reversed(order), strict=True):
         if high - low <= 0 or high - low < margin:
@@ -175,13 +175,20 @@ def _distinct(attempts: Iterable[Attempt]) -> list[Attempt]:
     return list(found.values())
 
 
+def _measured(episode: Episode, target: str, name: str) -> float | None:
+    """The estimate `name` over all steps that measured it, each by its samples: several revisers cut noise."""
+    found = [e for e in episode.estimates if e.target == target and e.name == name and e.step is None]
+    n = sum(e.n for e in found)
+    return sum(e.value * e.n for e in found) / n if n else None
+
+
 def _effects(episode: Episode, of: tuple[str, ...], estimate: str, margin: float) -> Iterator[Found]:
     """Critiques of one attempt, widest apart first."""
     found = []
     mine = [c for c in episode.critiques if c.stage in of]
     for a, b in combinations(mine, 2):
-        left, right = episode.estimate(a.id, estimate), episode.estimate(b.id, estimate)
-        if a.attempt != b.attempt or left is None or right is None or left == right or abs(left - right) < margin:
+        left, right = _measured(episode, a.id, estimate), _measured(episode, b.id, estimate)
+        if a.attempt != b.attempt or a.text == b.text or left is None or right is None or left == right or abs(left - right) < margin:
             continue
         better, worse = (a, b) if left > right else (b, a)
         found.append(Found(better.id, worse.id, None, abs(left - right)))
