@@ -11,7 +11,7 @@ import pytest
 
 from errata import chains, prompts
 from errata.recipe.read import read
-from errata.records.rows import CriticRow, SftRow
+from errata.records.rows import CriticRow, RlRow, SftRow
 from errata.records.types import Attempt, Critique, Drop, Episode
 from errata.runners import job
 from errata.runners.options import Options
@@ -138,6 +138,7 @@ def test_automath_flawed_paths_are_of_three_origins(automath: Made) -> None:
         if attempt.kind == "injected":
             assert attempt.injection is not None and found.step == attempt.injection.step
             assert episode.outcome(str(attempt.parent)) == "pass"
+            assert any(n.call and n.call.role == "teacher" for n in episode.notes), "a model was told to make it"
     assert set(seen) == {"sampled", "forked", "injected"}
 
 
@@ -289,6 +290,15 @@ def test_refcritic_is_balanced_over_verdicts_and_tells_what_was_left_out(refcrit
     assert len(said) == sum(verdicts.values()) + sum(refused.values()) + sum(refcritic.codes("corpus.balance").values())
     assert refused["wrong_verdict"] > 0 < refused["not_accepted"]
     assert {e.outcome(c.attempt) for e, c in said} == {"pass", "fail"}
+
+
+def test_refcritics_prompts_are_of_right_and_wrong_solutions_rewarded_for_verdict_and_use(refcritic: Made) -> None:
+    rows = [r for r in refcritic.dataset.rows("rl") if isinstance(r, RlRow)]
+    of = [(r, refcritic.episodes[r.episode].attempt(r.lineage[0])) for r in rows]
+    assert {refcritic.episodes[r.episode].outcome(a.id) for r, a in of} == {"pass", "fail"}
+    for row, attempt in of:
+        assert row.prompt == prompts.load("critique_steps").render(refcritic.episodes[row.episode].problem, attempt)
+        assert {(t.segment, t.kind) for t in row.rewards} == {("verdict", "verdict"), ("revisions", "share")}
 
 
 # ---- the closed loop on the pocket student
