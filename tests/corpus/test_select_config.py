@@ -98,6 +98,13 @@ def test_each_row_that_goes_has_its_reason() -> None:
     }  # fmt: skip
 
 
+def test_the_same_text_counts_once() -> None:
+    found = rows([("p", "1", 1.0, True), ("p", "1", 1.0, True)])
+    assert select_config(found, enough=2).figures["best"]["balance"] == 1.0
+    found[1].metrics["distinct"] = 0.0  # type: ignore[index]
+    assert select_config(found, enough=2).figures["best"]["balance"] == 0.5
+
+
 def test_fewer_samples_are_taken_where_more_bring_nothing() -> None:
     found = rows([("p", "1", 1.0, True), ("p", "1", 0.5, False)])
     dropped, figures = select_config(found, samples=(1, 2), thresholds=(-1.0, 0.0, 1.0))
