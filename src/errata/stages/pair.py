@@ -188,7 +188,14 @@ def _effects(episode: Episode, of: tuple[str, ...], estimate: str, margin: float
     mine = [c for c in episode.critiques if c.stage in of]
     for a, b in combinations(mine, 2):
         left, right = _measured(episode, a.id, estimate), _measured(episode, b.id, estimate)
-        if a.attempt != b.attempt or a.text == b.text or left is None or right is None or left == right or abs(left - right) < margin:
+        if (
+            a.attempt != b.attempt
+            or a.text == b.text
+            or left is None
+            or right is None
+            or left == right
+            or abs(left - right) < margin
+        ):
             continue
         better, worse = (a, b) if left > right else (b, a)
         found.append(Found(better.id, worse.id, None, abs(left - right)))
