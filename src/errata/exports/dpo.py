@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import takewhile
 
 from errata.exports.base import ExportContext
-from errata.exports.rows import NO_REVISIONS, leak, refused, rendered
+from errata.exports.rows import NO_REVISIONS, leak, leak_of, refused, rendered
 from errata.records.ids import digest
 from errata.records.rows import DpoRow, Metric
 from errata.records.types import Attempt, Critique, Drop, Episode, Message, Outcome, Pair, Transition
@@ -31,7 +31,9 @@ def dpo(
         id = digest(row="dpo", stage=ctx.stage, pair=pair.id)
         critiques = {c.id: c for c in episode.critiques}
         if pair.chosen in critiques:
-            yield _of_critiques(episode, ctx, pair, id, critiques, prompt)
+            both_said = [critiques[x] for x in (pair.chosen, pair.rejected)]
+            told = [] if privileged else [leak_of(episode, ctx.stage, id, c) for c in both_said]
+            yield next(filter(None, told), None) or _of_critiques(episode, ctx, pair, id, critiques, prompt)
             continue
         both = [episode.attempt(x) for x in (pair.chosen, pair.rejected)]
         found = None if privileged else leak(episode, ctx.stage, id, both)

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from errata.exports.base import ExportContext
 from errata.records.rows import Metric, Span
-from errata.records.types import Attempt, Drop, Episode, Message, Outcome, Transition
+from errata.records.types import Attempt, Critique, Drop, Episode, Message, Outcome, Transition
 from errata.verifiers.leak import leaked
 
 ASSISTANT_TURNS = 2
@@ -95,12 +95,15 @@ def leak(episode: Episode, stage: str, row: str, attempts: Iterable[Attempt]) ->
 
 def leak_in_critique(episode: Episode, stage: str, row: str, attempt: Attempt) -> Drop | None:
     """A drop if the critique that the attempt's maker saw, and a prompt is to show, gives privileged text away."""
-    for critique in episode.critiques:
-        if critique.id == attempt.critique and critique.seen:
-            quoted = [s.text for s in episode.attempt(critique.attempt).steps]
-            found = leaked(episode.problem, critique.text, quoted)
-            return refused(episode, stage, row, "privileged_text", found) if found else None
-    return None
+    critique = next((c for c in episode.critiques if c.id == attempt.critique), None)
+    return leak_of(episode, stage, row, critique) if critique else None
+
+
+def leak_of(episode: Episode, stage: str, row: str, critique: Critique) -> Drop | None:
+    """A drop if the words of a critique give privileged text away; what the attempt itself says is no secret."""
+    quoted = [s.text for s in episode.attempt(critique.attempt).steps]
+    found = leaked(episode.problem, critique.text, quoted) if critique.seen else None
+    return refused(episode, stage, row, "privileged_text", found) if found else None
 
 
 def refused(episode: Episode, stage: str, row: str, code: str, detail: str = "") -> Drop:
