@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from errata import chains, prompts
 from errata.errors import RecipeError
 from errata.prompts import Reading, load
-from errata.records.types import Attempt, Critique, Message, Problem, Step
+from errata.records.types import Attempt, Critique, Finding, Message, Problem, Step
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(p.stem for p in prompts.FILES.glob("*.yaml"))
@@ -41,9 +41,11 @@ def critique(text: str) -> Critique:
 
 ATTEMPT = attempt(*GOLD[:-1], "The answer is 7")
 CRITIQUE = critique(chains.critique(chains.first_error(CHAIN, [s.text for s in ATTEMPT.steps])))
+UNIT = Finding(step=0, quote="amber is 3", kind="copy", severity="fatal", text="amber is not 3", advice="read it again")
 SHOWN = {
     "other": attempt(*GOLD),
-    "notes": dict.fromkeys(("modules", "adapted", "structure"), "amber is 7"),
+    "critiques": [replace(CRITIQUE, findings=(UNIT, replace(UNIT, step=None))), critique("Fine.")],
+    "notes": dict.fromkeys(("modules", "adapted", "structure", "criteria"), "amber is 7"),
     "reference": "7",
     "gold_steps": GOLD,
     "first_error": {"step": 1, "exact": True},
@@ -54,6 +56,7 @@ SEES = {"reference", "gold_steps", "first_error"}
 PRIVILEGED = {
     "analyse_error", "explain_answer", "chains_explain_answer", "reformulate", "explain_mistake",
     "regenesis_adapt_to_answer", "regenesis_structure_to_answer", "critique_steps_guided",
+    "critique_units", "meta_critique",
 }  # fmt: skip
 """Prompts that are for stages which show privileged context, by their `see`."""
 
@@ -141,7 +144,9 @@ HOSTILE = [
 def test_no_text_of_a_problem_attempt_or_critique_becomes_more_than_text(name: str, text: str) -> None:
     calm = load(name).render(PROBLEM, ATTEMPT, CRITIQUE, shown=SHOWN)
     problem = replace(PROBLEM, messages=(Message(role="user", content=text),))
-    named = SHOWN | {"other": attempt(text), "attempts": [attempt(text)]}
+    unit = replace(UNIT, quote=text, kind=text, severity=text, text=text, advice=text)
+    several = [replace(critique(text), findings=(unit,)), critique(text)]
+    named = SHOWN | {"other": attempt(text), "attempts": [attempt(text)], "critiques": several}
     wild = load(name).render(problem, attempt(text), critique(text), shown=named)
     assert [m.role for m in wild] == [m.role for m in calm], "no message more, none of another's"
     shown = [m.content for m in wild if text.rstrip() in m.content]
