@@ -9,6 +9,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
+
 from errata.store.check import check_dataset
 from tests.runners.support import Recipe, command, environment, errata, parquet, served, told
 
@@ -46,6 +48,7 @@ def moments(url: str, out: Path, expected: int) -> Iterator[tuple[Callable[[], b
     yield (lambda: any(out.glob("small/.1-*.tmp-*"))), draw.uniform(0.0, 0.01)
 
 
+@pytest.mark.long
 def test_killed_twenty_times_it_makes_the_same_dataset(recipe: Recipe, tmp_path: Path) -> None:
     recipe.data |= {"concurrency": EPISODES, "part_size": 16}
     recipe.data["source"]["with"]["count"] = 100

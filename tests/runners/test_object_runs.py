@@ -130,6 +130,7 @@ def wait(run: "subprocess.Popen[str]", ready: Any) -> None:
         time.sleep(0.005)
 
 
+@pytest.mark.long
 def test_killed_three_times_it_makes_the_same_dataset(recipe: Recipe, s3: Store, tmp_path: Path, said: Said) -> None:
     recipe.data |= {"concurrency": 8, "part_size": 8}
     recipe.data["source"]["with"]["count"] = 40
@@ -171,6 +172,7 @@ def test_of_two_runs_one_makes_the_version_and_the_other_says_so(
         assert audit_journal(s3.root / "journal").repeated == 0
 
 
+@pytest.mark.long
 def test_workers_on_ray_write_there_too(recipe: Recipe, s3: Store, tmp_path: Path, said: Said, one_ray: None) -> None:
     pytest.importorskip("ray")
     recipe.data["part_size"] = 4

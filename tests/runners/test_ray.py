@@ -43,6 +43,7 @@ def test_a_dead_server_is_one_line_from_ray_too(runs: dict[str, dict[str, Any]])
     assert "the server is down" in runs["down"]["said"] and "\n" not in runs["down"]["said"]
 
 
+@pytest.mark.long
 def test_the_command_line_starts_a_ray_of_its_own(recipe: Recipe, tmp_path: Path) -> None:
     recipe.data["part_size"] = 4
     local = start(recipe.write(), tmp_path / "local")

@@ -8,6 +8,8 @@ from pathlib import Path
 from subprocess import run
 from typing import Any
 
+import pytest
+
 from errata.engines.base import Identity, Request, Sampling
 from errata.engines.journal import exchange_key
 from errata.records.types import Message
@@ -52,6 +54,7 @@ FILES = {
 """Files, and the roles whose replies may be others when one is changed: their keys must be others too."""
 
 
+@pytest.mark.long
 def test_a_byte_of_code_prompt_or_model_changes_the_version_and_the_keys_it_must(
     recipe: Recipe, tmp_path: Path
 ) -> None:

@@ -33,7 +33,7 @@ def test_no_name_leads_out_of_its_folder(tmp_path: Path, place: str) -> None:
     for number, name in enumerate(NAMES):
         recipe = Recipe(tmp_path / str(number))
         recipe.data["source"]["with"]["count"] = 4
-        recipe.data["stages"] = recipe.data["stages"][:2]
+        recipe.data["stages"] = [*recipe.data["stages"][:2], {"use": "pair"}]
         recipe.data["exports"] = [{"use": "dpo"}]
         here: Any = recipe.data
         *way, last = PLACES[place]
@@ -54,7 +54,7 @@ def test_ids_and_texts_of_a_table_name_no_file(recipe: Recipe, tmp_path: Path) -
     (recipe.path.parent / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     columns = {"problem": "q", "answer": "a", "id": "i"}
     recipe.data["source"] = {"use": "table", "with": {"path": "rows.jsonl", "columns": columns, "verifier": "number"}}
-    recipe.data["stages"] = recipe.data["stages"][:2]
+    recipe.data["stages"] = [*recipe.data["stages"][:2], {"use": "pair"}]
     recipe.data["exports"] = [{"use": "dpo"}]
     before = tree(tmp_path)
     with Server(answer=lambda body: "The answer is 1") as server:

@@ -56,7 +56,6 @@ SHAPES: Mapping[str, list[dict[str, Any]]] = {
         {**REVISE, "after": ["critique"]},
         {"name": "all", "use": "verify", "after": ["gold", "revise", "pooled"], "with": {"of": "revise"}},
         {"use": "pair"},
-        {"use": "pair"},
     ],
 }
 """Steps by the recipe's name."""

@@ -17,6 +17,9 @@ from tests.simulation.run import Doom, Ground, Violation, draw_case, ground, sim
 
 BATCH = 50
 SEEDS = 1_000
+EVERY_DAY = 200
+"""The first seeds are tried by the everyday suite, all of them by .ci/run."""
+LONG = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +28,9 @@ def place() -> Iterator[Ground]:
         yield made
 
 
-@pytest.mark.parametrize("first", range(0, SEEDS, BATCH))
+@pytest.mark.parametrize(
+    "first", [pytest.param(n, marks=LONG if n >= EVERY_DAY else ()) for n in range(0, SEEDS, BATCH)]
+)
 def test_every_seed_keeps_every_promise(place: Ground, first: int) -> None:
     endings = Counter[str]()
     for seed in range(first, first + BATCH):

@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.runners.support import environment
 from tests.store.life import PROBLEMS, VERSION
 
 
+@pytest.mark.long
 def test_killed_before_each_change_the_next_run_makes_the_same(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.store.kill_drill", tmp_path],

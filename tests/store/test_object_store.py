@@ -63,6 +63,7 @@ def test_the_manifest_comes_last_and_only_the_pointer_after_it(s3: Store) -> Non
     assert s3.writes() == [*parts, *files, f"{version}/_manifest/manifest.json", f"{s3.root.name}/out/sums/LATEST"]
 
 
+@pytest.mark.long
 def test_whichever_write_fails_there_is_no_version_or_a_whole_one(s3: Store, tmp_path: Path, disk: Path) -> None:
     few = MADE[:1]
     whole = tree(build(tmp_path, few, pieces=1).path)  # type: ignore[arg-type]

@@ -58,6 +58,7 @@ def promised_is_there(root: Path, point: Point, older: bool) -> tuple[int, int]:
     return sum(e is not None for e in entries.values()), journal.corrupted
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("older", "seeds"), [(False, SEEDS), (True, 3)], ids=["fresh", "older"])
 def test_nothing_that_was_promised_is_lost_with_the_power(
     tmp_path: Path, older: bool, seeds: int, whole: dict[str, bytes]
@@ -81,6 +82,7 @@ def test_nothing_that_was_promised_is_lost_with_the_power(
     print(f"\n{disk.operations} changes, {len(disk.points)} outcomes, {torn} torn lines in the journal")
 
 
+@pytest.mark.long
 def test_what_a_killed_run_left_unsynced_is_made_durable_by_the_next(tmp_path: Path) -> None:
     """The one is killed before its k-th change, the other finishes, then power is lost."""
     made = [make(0)]

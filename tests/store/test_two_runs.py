@@ -68,6 +68,7 @@ def test_two_runs_started_together_make_one_version(
     sound(out)
 
 
+@pytest.mark.long
 def test_the_second_of_two_long_runs_ends_at_once_and_asks_nothing(
     recipe: Recipe, out: Path, tmp_path: Path, begin: Callable[[], Run]
 ) -> None:

@@ -278,10 +278,15 @@ def _components(recipe: Recipe, folder: Path) -> tuple[Recipe, list[str]]:
 
     source = fill("source", recipe.source, "source")
     engines = {role: fill("engine", e, f"engines.{role}") for role, e in recipe.engines.items()}
-    steps = tuple(fill("stage", s, f"stages.{s.name}") for s in recipe.stages)
+    steps = tuple(fill("stage", s, f"stages.{_plain_name(s.name)}") for s in recipe.stages)
     corpus = tuple(fill("corpus", c, f"corpus.{c.use}") for c in recipe.corpus)
-    exports = tuple(fill("export", e, f"exports.{e.name}") for e in recipe.exports)
+    exports = tuple(fill("export", e, f"exports.{_plain_name(e.name)}") for e in recipe.exports)
     return structs.replace(recipe, source=source, engines=engines, stages=steps, corpus=corpus, exports=exports), faults
+
+
+def _plain_name(name: str) -> str:
+    """A name as it can be shown in a line: what is none is quoted."""
+    return name if NAME.fullmatch(name) else repr(name)
 
 
 def _tried(component: Component, filled: Mapping[str, Any], where: str, folder: Path) -> list[str]:
