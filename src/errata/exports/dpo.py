@@ -9,6 +9,7 @@ from errata.records.ids import digest
 from errata.records.rows import DpoRow, Metric
 from errata.records.types import Attempt, Critique, Drop, Episode, Message, Outcome, Pair, Transition
 from errata.registry import PromptName, StepName, export
+from errata.verifiers.leak import leaked
 
 
 @export(version=1)
@@ -31,7 +32,7 @@ def dpo(
         id = digest(row="dpo", stage=ctx.stage, pair=pair.id)
         critiques = {c.id: c for c in episode.critiques}
         if pair.chosen in critiques:
-            yield _of_critiques(episode, ctx, pair, id, critiques, prompt)
+            yield _of_critiques(episode, ctx, pair, id, critiques, prompt, privileged)
             continue
         both = [episode.attempt(x) for x in (pair.chosen, pair.rejected)]
         found = None if privileged else leak(episode, ctx.stage, id, both)
@@ -62,14 +63,20 @@ def _of_attempts(
 
 
 def _of_critiques(
-    episode: Episode, ctx: ExportContext, pair: Pair, id: str, critiques: dict[str, Critique], prompt: str
-) -> DpoRow | Drop:
+    episode: Episode, ctx: ExportContext, pair: Pair, id: str, critiques: dict[str, Critique], prompt: str,
+    privileged: bool,
+) -> DpoRow | Drop:  # fmt: skip
     chosen, rejected = critiques[pair.chosen], critiques[pair.rejected]
     if not prompt:
         return refused(episode, ctx.stage, id, "no_prompt", "a pair of critiques needs a prompt that shows the attempt")
     if any(episode.rejects(c.id) for c in (chosen, rejected)):
         return refused(episode, ctx.stage, id, "not_accepted", "a critique of the pair was turned away")
-    asked = ctx.prompt(prompt).render(episode.problem, episode.attempt(chosen.attempt))
+    attempt = episode.attempt(chosen.attempt)
+    for c in () if privileged else (chosen, rejected):
+        found = leaked(episode.problem, c.text, [s.text for s in attempt.steps]) if c.seen else None
+        if found:
+            return refused(episode, ctx.stage, id, "privileged_text", found)
+    asked = ctx.prompt(prompt).render(episode.problem, attempt)
     seen = tuple(sorted({*chosen.seen, *rejected.seen}))
     tags = tuple(dict.fromkeys((*pair.tags, *chosen.tags)))
     return _row(episode, pair, id, asked, (chosen.text, rejected.text), ("unknown", "unknown"), "none", seen, tags)
