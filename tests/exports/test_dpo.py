@@ -161,6 +161,20 @@ def test_critiques_pair_by_their_effect_on_a_prompt_that_shows_the_attempt() -> 
     assert [m.content for m in row.prompt[1:]] == [wrong.text, "Find the first wrong step"]
 
 
+@pytest.mark.parametrize("leaking", [0, 1])
+def test_a_critique_that_gives_away_what_its_maker_saw_is_in_no_preference(leaking: int) -> None:
+    wrong = attempt(P, "a is 1\nThe answer is 2")
+    texts = ["Step 1 is wrong : no", "Step 2 is wrong : no"]
+    texts[leaking] += f", the answer is {P.answer}"
+    says = [critique(wrong, k, texts[k], index=k, seen=("reference",)) for k in (0, 1)]
+    start = scores(episode(P, wrong, outcomes=["fail"], critiques=says), (says[0].id, 0.75), (says[1].id, 0.25))
+    made = start.add(run(pair, start, rule="effect", of=("critique",), estimate="score"))
+    (refused,) = dpo(made, ExportContext("dpo", prompts.load), prompt="chains_critique")
+    assert isinstance(refused, Drop) and refused.code == "privileged_text"
+    (row,) = dpo(made, ExportContext("dpo", prompts.load), prompt="chains_critique", privileged=True)
+    assert isinstance(row, DpoRow) and row.seen == ("reference",)
+
+
 def told(of: Attempt, text: str) -> Attempt:
     return replace(of, steps=(replace(TOLD, text=text), *of.steps), seen=("reference",))
 

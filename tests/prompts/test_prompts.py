@@ -44,13 +44,16 @@ CRITIQUE = critique(chains.critique(chains.first_error(CHAIN, [s.text for s in A
 UNIT = Finding(step=0, quote="amber is 3", kind="copy", severity="fatal", text="amber is not 3", advice="read it again")
 SHOWN = {
     "other": attempt(*GOLD),
-    "critiques": [replace(CRITIQUE, findings=(UNIT, replace(UNIT, step=None))), critique("Fine.")],
+    "critiques": [
+        replace(CRITIQUE, findings=(UNIT, replace(UNIT, step=None))), critique("It miscounts."),
+        replace(critique("Fine."), verdict="no_error", first_error=None),
+    ],
     "notes": dict.fromkeys(("modules", "adapted", "structure", "criteria"), "amber is 7"),
     "reference": "7",
     "gold_steps": GOLD,
     "first_error": {"step": 1, "exact": True},
     "attempts": [ATTEMPT, ATTEMPT],
-}
+}  # fmt: skip
 """What else a prompt may name."""
 SEES = {"reference", "gold_steps", "first_error"}
 PRIVILEGED = {

@@ -46,6 +46,7 @@ SHAPES: Mapping[str, list[dict[str, Any]]] = {
         {"use": "splice", "with": {"lead": "Wait : ", "locations": ["teacher"]}},
         {"name": "verify_splices", "use": "verify", "with": {"of": "splice"}},
         {"use": "filter"},
+        {"use": "pair"},
     ],
     "branches": [
         SAMPLE,

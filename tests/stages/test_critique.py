@@ -12,7 +12,7 @@ from errata.engines.base import Request
 from errata.engines.oracle import Oracle
 from errata.errors import EngineError, RecipeError
 from errata.prompts import FILES
-from errata.records.types import Episode, Finding, Injection, Outcome
+from errata.records.types import Additions, Episode, Finding, Injection, Note, Outcome, Verdict
 from errata.stages.critique import critique
 from tests.stages.support import Says, World, attempt, chain_of, codes, cut, episode, problem, run, slipped
 from tests.stages.support import critique as said
@@ -206,10 +206,11 @@ def test_a_reply_as_json_may_hold_findings() -> None:
 
 
 @pytest.mark.parametrize("findings", ["x", [remark("a")], [remark(0, more=1)], [{"kind": "order"}]])
-def test_findings_that_break_the_schema_are_none(findings: object) -> None:
+def test_a_reply_that_breaks_its_schema_is_unknown(findings: object) -> None:
     told = json.dumps({"first_error": 0, "findings": findings})
     made = run(critique, START, teacher(told), prompt="explain_mistake", see=("reference", "gold_steps"))
-    assert [(c.verdict, c.findings) for c in made.critiques] == [("error", ())]
+    assert [(c.verdict, c.first_error, c.findings) for c in made.critiques] == [("unknown", None, ())]
+    assert [(d.code, d.target) for d in made.drops] == [("parse", made.critiques[0].id)]
 
 
 def test_a_free_text_has_no_findings() -> None:
@@ -224,3 +225,56 @@ def test_the_steps_of_findings_count_from_the_prompts_base(tmp_path: Path) -> No
     world = World({"teacher": Says(lambda _: told)}, folder=tmp_path)
     (c,) = run(critique, START, world, prompt="own.yaml", see=("reference", "gold_steps")).critiques
     assert c.first_error == 0 and [f.step for f in c.findings] == [0, None]
+
+
+# ---- atomic units
+
+
+UNIT = {
+    "step": 1, "quote": "so it is 3", "kind": "arithmetic", "severity": "serious", "text": "3 is not it",
+    "advice": "compute it again",
+}  # fmt: skip
+
+
+def test_units_have_place_quote_kind_severity_words_and_advice() -> None:
+    told = {"first_error": 1, "findings": [UNIT, {**UNIT, "step": len(WRONG.steps)}], "text": "The sum is off."}
+    made = run(critique, START, teacher(json.dumps(told)), prompt="critique_units", see=("gold_steps",))
+    (c,) = made.critiques
+    first = Finding(**UNIT)  # type: ignore[arg-type]
+    assert c.findings == (first, replace(first, step=None)) and not made.drops
+    assert (c.verdict, c.first_error, c.text) == ("error", 1, "The sum is off."), "its words, without the JSON"
+    assert {f.valid for f in c.findings} == {"unknown"}, "no meta-critic was asked"
+
+
+def test_no_flaw_is_no_unit() -> None:
+    told = json.dumps({"first_error": -1, "findings": [], "text": "All is right."})
+    (c,) = run(critique, START, teacher(told), prompt="critique_units", see=("gold_steps",)).critiques
+    assert (c.verdict, c.findings, c.text) == ("no_error", (), "All is right.")
+
+
+@pytest.mark.parametrize(
+    "change", [{"findings": [{**UNIT, "severity": "grave"}]}, {"text": 3}, {"findings": None}, {"first_error": -2}]
+)
+def test_units_that_break_the_schema_are_quarantined(change: dict[str, object]) -> None:
+    told = json.dumps({"first_error": 1, "findings": [UNIT], "text": "The sum is off.", **change})
+    made = run(critique, START, teacher(told), prompt="critique_units", see=("gold_steps",))
+    assert [(c.verdict, c.findings) for c in made.critiques] == [("unknown", ())] and codes(made.drops) == ["parse"]
+
+
+def test_notes_are_shown_by_kind_and_what_their_makers_saw_counts() -> None:
+    def note(stage: str, text: str, **fields: Any) -> Note:
+        return Note(id=text, about=P.id, stage=stage, index=0, kind="criteria", text=text, **fields)
+
+    told = json.dumps({"first_error": -1, "findings": [], "text": "Fine."})
+    mine, away = note("criteria", "be brief", seen=("reference",)), note("refused", "no such words", seen=("x",))
+    rejected = Verdict(target=away.id, stage="refused", verifier="filter", version=1, outcome="fail")
+    start = START.add(Additions(notes=(mine, away, note("other", "not asked for")), verdicts=(rejected,)))
+    says = Says(lambda _: told)
+    options: dict[str, Any] = {"prompt": "critique_units", "see": ("gold_steps",)}
+    (c,) = run(critique, start, World({"teacher": says}), notes=("criteria", "refused"), **options).critiques
+    (shown,) = (r.messages[0].content for r in says.asked)
+    assert "What a good solution of such a problem must fulfil:\nbe brief\n" in shown
+    assert "no such words" not in shown and "not asked for" not in shown
+    assert c.seen == ("gold_steps", "reference")
+    (bare,) = run(critique, start, World({"teacher": says}), **options).critiques
+    assert "must fulfil" not in says.asked[-1].messages[0].content and bare.seen == ("gold_steps",)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import takewhile
 
 from errata.exports.base import ExportContext
-from errata.exports.rows import NO_REVISIONS, leak, leak_of, refused, rendered
+from errata.exports.rows import NO_REVISIONS, leak, refused, rendered
 from errata.records.ids import digest
 from errata.records.rows import DpoRow, Metric
 from errata.records.types import Attempt, Critique, Drop, Episode, Message, Outcome, Pair, Transition
@@ -31,9 +31,7 @@ def dpo(
         id = digest(row="dpo", stage=ctx.stage, pair=pair.id)
         critiques = {c.id: c for c in episode.critiques}
         if pair.chosen in critiques:
-            both_said = [critiques[x] for x in (pair.chosen, pair.rejected)]
-            told = [] if privileged else [leak_of(episode, ctx.stage, id, c) for c in both_said]
-            yield next(filter(None, told), None) or _of_critiques(episode, ctx, pair, id, critiques, prompt)
+            yield _of_critiques(episode, ctx, pair, id, critiques, prompt, privileged)
             continue
         both = [episode.attempt(x) for x in (pair.chosen, pair.rejected)]
         found = None if privileged else leak(episode, ctx.stage, id, both)
@@ -64,13 +62,17 @@ def _of_attempts(
 
 
 def _of_critiques(
-    episode: Episode, ctx: ExportContext, pair: Pair, id: str, critiques: dict[str, Critique], prompt: str
-) -> DpoRow | Drop:
+    episode: Episode, ctx: ExportContext, pair: Pair, id: str, critiques: dict[str, Critique], prompt: str,
+    privileged: bool,
+) -> DpoRow | Drop:  # fmt: skip
     chosen, rejected = critiques[pair.chosen], critiques[pair.rejected]
     if not prompt:
         return refused(episode, ctx.stage, id, "no_prompt", "a pair of critiques needs a prompt that shows the attempt")
     if any(episode.rejects(c.id) for c in (chosen, rejected)):
         return refused(episode, ctx.stage, id, "not_accepted", "a critique of the pair was turned away")
+    for c in () if privileged else (chosen, rejected):
+        if found := leak_of(episode, ctx.stage, id, c):
+            return found
     asked = ctx.prompt(prompt).render(episode.problem, episode.attempt(chosen.attempt))
     seen = tuple(sorted({*chosen.seen, *rejected.seen}))
     tags = tuple(dict.fromkeys((*pair.tags, *chosen.tags)))

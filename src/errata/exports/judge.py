@@ -30,24 +30,35 @@ def judge(
 ) -> Iterator[JudgeRow | Drop]:
     """A row per attempt with a known verdict or, `pairwise`, per pair of a right and a wrong one, at most `most`.
 
+    An attempt of no known verdict, or that a stage has turned away, is in no row.
     Each row takes one of `prompts`; `labels` gives for each the words for right and wrong, or for the first and the
     second reply being better, which a pairwise template sees as `attempt` and `other`.
     """
     if missing := [p for p in prompts if p not in labels]:
         raise RecipeError(f"judge: the prompt {missing[0]} has no labels: give the words for right and wrong")
-    known = [a for a in episode.attempts if a.stage in of and a.complete]
+    known: list[Attempt] = []
+    for a in episode.attempts:
+        if a.stage not in of:
+            continue
+        if episode.rejects(a.id):
+            yield refused(episode, ctx.stage, _id(ctx, a), "not_accepted", a.id)
+        elif not a.complete or episode.outcome(a.id) == "unknown":
+            yield refused(episode, ctx.stage, _id(ctx, a), "no_verdict", a.id)
+        else:
+            known.append(a)
     right = [a for a in known if episode.outcome(a.id) == "pass"]
     wrong = [a for a in known if episode.outcome(a.id) == "fail"]
-    if pairwise:
-        shown: list[tuple[Attempt, Attempt | None]] = list(product(right, wrong))
-    else:
-        shown = [(a, None) for a in known if a in right or a in wrong]
-    for made, (first, second) in enumerate(shown):
-        id = digest(row="judge", stage=ctx.stage, first=first.id, second=second.id if second else "")
+    shown: list[tuple[Attempt, Attempt | None]] = [(a, None) for a in known]
+    for made, (first, second) in enumerate(product(right, wrong) if pairwise else shown):
+        id = _id(ctx, first, second)
         if most and made >= most:
             yield refused(episode, ctx.stage, id, "enough", f"{most} rows a problem")
             continue
         yield _row(episode, ctx, id, first, second, prompts, labels)
+
+
+def _id(ctx: ExportContext, first: Attempt, second: Attempt | None = None) -> str:
+    return digest(row="judge", stage=ctx.stage, first=first.id, second=second.id if second else "")
 
 
 def _row(

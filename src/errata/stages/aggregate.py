@@ -8,15 +8,20 @@ The new critique has the source `meta` and names those that it sums up; the esti
 that say something else.
 """
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from msgspec.structs import replace
 
+from errata.errors import RecipeError
 from errata.records.types import Additions, Attempt, Critique, Episode, Estimate, Outcome
 from errata.registry import PromptName, Role, StepName, stage
 from errata.stages.base import Context, gather, new_id, privileged, quarantined, request_seed
+
+_TOLD = ("units", "first_error", "text")
+"""What a meta-critic's JSON must hold."""
 
 
 @stage(version=1)
@@ -42,12 +47,19 @@ async def aggregate(
     if method == "vote":
         made = [_voted(episode, ctx, target, some) for target, some in groups.items()]
         return Additions(critiques=tuple(made), estimates=tuple(_disagreement(ctx, c, groups[c.attempt]) for c in made))
+    required = json.loads(ctx.prompt(prompt).schema or "{}").get("required", [])
+    if missing := [name for name in _TOLD if name not in required]:
+        raise RecipeError(f"aggregate: the prompt {prompt} does not ask for {missing[0]}: its schema must require it")
     tasks = {
         new_id(episode, ctx, target, 0): _meta(episode, ctx, episode.attempt(target), some, role, prompt, see)
         for target, some in groups.items()
     }
     found, drops = await gather(episode, ctx, tasks)
-    lost = [quarantined(episode, ctx, c.id, "parse", c.text[:200]) for c in found if c.verdict == "unknown"]
+    lost = [
+        quarantined(episode, ctx, c.id, "parse" if c.call.finish == "stop" else "truncated", c.text[:200])
+        for c in found
+        if c.verdict == "unknown"
+    ]
     kept = [c for c in found if c.verdict != "unknown"]
     return Additions(
         critiques=tuple(found), drops=(*drops, *lost),

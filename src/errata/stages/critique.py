@@ -48,7 +48,9 @@ async def critique(
             role, template.render(episode.problem, attempt, index=k, shown=shown),
             seed=request_seed(episode, ctx, attempt.id, k), template=template.label, schema=template.schema,
         )  # fmt: skip
-        found = template.reading(answer.text) if answer.complete else None
+        # A reply that breaks its schema is no answer: half of one is not told from the whole.
+        whole = answer.complete and (not template.schema or template.values(answer.text) is not None)
+        found = template.reading(answer.text) if whole else None
         return Critique(
             id=new_id(episode, ctx, attempt.id, k), attempt=attempt.id, stage=ctx.stage, index=k, source=source,
             verdict=found.found if found and _exists(found.step, attempt) else "unknown",  # type: ignore[arg-type]

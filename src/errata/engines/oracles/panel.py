@@ -47,7 +47,7 @@ def _unit(found: chains.Finding, steps: tuple[str, ...]) -> dict[str, Any]:
 
 @task("weigh every unit and sum up")
 def meta(asked: Asked) -> Mapping[str, Any]:
-    """Valid is a unit that names the first error; one that judges badly believes the first unit it reads."""
+    """Valid is a unit that names the first error; the sum says no more. One that judges badly turns both about."""
     truth = asked.finding
     parts = _CRITIC.split(asked.text)[1:]
     judged = []
@@ -56,5 +56,5 @@ def meta(asked: Asked) -> Mapping[str, Any]:
             real = truth is not None and step == str(truth.step) and _NITPICK not in words
             right = truth.kind if real and truth else kind
             judged.append({"critic": int(critic), "unit": int(unit), "valid": real == asked.well, "kind": right})
-    found = truth if asked.well else None
+    found = truth if asked.well and any(unit["valid"] for unit in judged) else None
     return {"units": judged, "first_error": found.step if found else -1, "text": chains.critique(found)}
