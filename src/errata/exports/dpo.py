@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import takewhile
 
 from errata.exports.base import ExportContext
-from errata.exports.rows import NO_REVISIONS, leak, refused, rendered
+from errata.exports.rows import NO_REVISIONS, leak, leak_of, refused, rendered
 from errata.records.ids import digest
 from errata.records.rows import DpoRow, Metric
 from errata.records.types import Attempt, Critique, Drop, Episode, Message, Outcome, Pair, Transition
