@@ -169,7 +169,9 @@ def test_what_any_voter_saw_was_seen_and_each_attempt_is_summed_up_alone() -> No
     other = attempt(P, "nothing", 1)
     given = episode(
         P, WRONG, other, outcomes=["fail", "fail"],
-        critiques=[said("a", 1, seen=("reference",)), said("b", 2, seen=("gold_steps",)), critique(other, 0, stage="a")],
+        critiques=[
+            said("a", 1, seen=("reference",)), said("b", 2, seen=("gold_steps",)), critique(other, 0, stage="a"),
+        ],
     )  # fmt: skip
     made = {c.attempt: c for c in run(aggregate, given, of=OF, method="vote").critiques}
     assert made[WRONG.id].seen == ("gold_steps", "reference") and made[other.id].seen == ()
