@@ -6,6 +6,7 @@ believed only as a whole: right model, one choice, known finish, and a limit of 
 
 import asyncio
 import os
+from contextlib import AsyncExitStack
 from typing import Annotated, Any, NoReturn
 
 from msgspec.structs import replace
@@ -166,8 +167,9 @@ class OpenAI:
 
     async def close(self) -> None:
         self._loop, self._down = None, ""
-        for one in self.servers:
-            await one.close()
+        async with AsyncExitStack() as ends:  # all of them, also where the run is told to stop while one closes
+            for one in self.servers:
+                ends.push_async_callback(one.close)
 
     def _open(self) -> None:
         loop = asyncio.get_running_loop()
