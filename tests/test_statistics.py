@@ -1,7 +1,7 @@
 """Intervals against the published tables, and what must hold of any."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from errata.statistics import mean_interval, newcombe, wilson
@@ -36,6 +36,7 @@ counts = st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.ju
 
 
 @given(counts, counts)
+@example((0, 1), (51, 51))
 def test_a_difference_lies_in_its_interval_and_turns_round_with_its_shares(
     first: tuple[int, int], second: tuple[int, int]
 ) -> None:

@@ -41,7 +41,7 @@ def newcombe(passed: int, n: int, others: int, m: int, confidence: float = 0.95)
     first, second = wilson(passed, n, confidence), wilson(others, m, confidence)
     down = math.hypot(a - first.low, second.high - b)
     up = math.hypot(first.high - a, b - second.low)
-    return Interval(a - b - down, a - b + up)
+    return Interval(max(-1.0, a - b - down), min(1.0, a - b + up))
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval | None:

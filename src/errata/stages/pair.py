@@ -22,6 +22,10 @@ from errata.stages.base import Context, chosen, filtered, new_id, rng
 Rule = Literal["outcome", "revision", "first_error", "correction", "score", "diverse", "effect"]
 
 
+# Means of shares carry an error of rounding: 5/6 - 1/3 may come out just below 1/2.
+ROUNDING = 1e-9
+
+
 class Found(NamedTuple):
     """A pair that a rule allows."""
 
@@ -150,7 +154,7 @@ def _scores(episode: Episode, of: tuple[str, ...], estimate: str, margin: float)
     scored = [(value, a.id) for a in _made(episode, of) if (value := _measured(episode, a.id, estimate)) is not None]
     order = sorted(scored, reverse=True)
     for (high, better), (low, worse) in zip(order, reversed(order), strict=True):
-        if high - low <= 0 or high - low < margin:
+        if high == low or high - low < margin - ROUNDING:
             return
         yield Found(better, worse, None, high - low)
 
@@ -194,7 +198,7 @@ def _effects(episode: Episode, of: tuple[str, ...], estimate: str, margin: float
             or left is None
             or right is None
             or left == right
-            or abs(left - right) < margin
+            or abs(left - right) < margin - ROUNDING
         ):
             continue
         better, worse = (a, b) if left > right else (b, a)
