@@ -91,7 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     shown = command("show", _show, "Show a dataset, or one of its episodes, as text.")
     shown.add_argument("dataset", type=locate)
     shown.add_argument("episode", nargs="?", help="an id, or its first digits")
-    command("list", _list, "List sources, stages, engines, verifiers, corpus operations, exports and pipelines.")
+    command(
+        "list", _list, "List sources, stages, engines, verifiers, worlds, corpus operations, exports and pipelines."
+    )
     plan = command("plan", _plan, "Show the stages of a recipe and the requests and tokens to expect.")
     _recipe(plan)
     plan.add_argument("--simulate", action="store_true", help="also simulate the run on engines of this size:")
@@ -231,7 +233,7 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    kinds: tuple[registry.Kind, ...] = ("source", "stage", "engine", "verifier", "corpus", "export")
+    kinds: tuple[registry.Kind, ...] = ("source", "stage", "engine", "verifier", "environment", "corpus", "export")
     titles = {"corpus": "corpus operations"}
     for kind in kinds:
         print(f"{titles.get(kind, kind + 's')}:")

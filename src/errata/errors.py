@@ -4,6 +4,7 @@
     +-- RecipeError        a recipe, a --set or a component's parameter is wrong
     +-- SourceError        problems cannot be read
     +-- EngineError        one request failed for good; its episode is quarantined with `code`
+    |   +-- WorldError     a text world failed on one attempt, and again in a fresh process
     +-- EngineDown         no request can succeed (wrong key, dead server); the run stops and can be resumed
     |   +-- ReplayMiss     the journal holds no reply to this request
     +-- StoreError         parts, journal, manifest or dataset cannot be written or trusted
@@ -39,6 +40,10 @@ class EngineError(ErrataError):
     def __init__(self, code: str, message: str) -> None:
         self.code = code
         super().__init__(message)
+
+
+class WorldError(EngineError):
+    """A world that hung, died, flooded or answered nonsense, twice: the attempt is quarantined with `code`."""
 
 
 class EngineDown(ErrataError):

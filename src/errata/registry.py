@@ -24,7 +24,7 @@ from msgspec import Meta
 from errata.errors import RecipeError
 from errata.records.schema import type_schema
 
-Kind = Literal["source", "stage", "engine", "verifier", "corpus", "export"]
+Kind = Literal["source", "stage", "engine", "verifier", "corpus", "export", "environment"]
 PACKAGES: Mapping[Kind, str] = MappingProxyType(
     {
         "source": "errata.sources",
@@ -33,6 +33,7 @@ PACKAGES: Mapping[Kind, str] = MappingProxyType(
         "verifier": "errata.verifiers",
         "corpus": "errata.corpus",
         "export": "errata.exports",
+        "environment": "errata.environments",
     }
 )
 
@@ -67,7 +68,7 @@ class Component:
     version: int
     make: Callable[..., Any]
     inline: bool = True
-    """For verifiers: cheap enough for the event loop. Others run in a pool of processes, with a deadline."""
+    """For verifiers and environments: cheap enough for the event loop. Others run in processes, with a deadline."""
 
     @property
     def doc(self) -> str:
@@ -127,6 +128,11 @@ def engine(*, version: int, name: str | None = None) -> Callable[[F], F]:
 def verifier(*, version: int, name: str | None = None, inline: bool = True) -> Callable[[F], F]:
     """Register `def f(problem, text, *, ...) -> errata.verifiers.base.Judgement`, a pure function of its arguments."""
     return _register("verifier", version, name, inline)
+
+
+def environment(*, version: int, name: str | None = None, inline: bool = True) -> Callable[[F], F]:
+    """Register a class that is an `errata.environments.base.World`; one that is not `inline` runs in processes."""
+    return _register("environment", version, name, inline)
 
 
 def corpus(*, version: int, name: str | None = None) -> Callable[[F], F]:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from errata import chains
 from errata.engines.base import Engine, Identity, Reply, Request
 from errata.engines.journal import Journal, Journaled
+from errata.environments.hosts import Worlds
 from errata.recipe.spec import EngineSpec, ExportSpec, Recipe, SamplingSpec, Use
 from errata.records.ids import digest
 from errata.records.types import Additions, Attempt, Critique, Drop, Episode, Message, Outcome, Problem, Verdict
@@ -115,7 +116,7 @@ async def _run(
     journal, pool = Journal(scratch / "journal", flush_seconds=0), Pool()
     engines = {role: Journaled(e, journal) for role, e in world.engines.items()}
     try:
-        context = StepContext(name, world.seed, Tools(Plan(recipe, world.folder), engines, pool))
+        context = StepContext(name, world.seed, Tools(Plan(recipe, world.folder), engines, pool, Worlds()), start)
         return await stage(start, context, **options)
     finally:
         await journal.close()

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
-from errata.records.types import Finish, Message
+from errata.records.types import Finish, Message, Task
 
 
 class Sampling(Struct, frozen=True, kw_only=True, gc=False):
@@ -38,6 +38,10 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     urgency: float = 0.0
     """Of requests that wait, a higher one is started first (errata.engines.foresight). No part of a key: it may change
     when a reply comes, and never the reply."""
+
+    task: Task | None = None
+    """What the conversation is about, where it is a text world; only engines that are programs and know worlds are told
+    (`Identity.worldly`)."""
 
     @property
     def continues(self) -> bool:
@@ -77,6 +81,8 @@ class Identity(Struct, frozen=True, kw_only=True, gc=False):
     detail: str = ""
     """Digest of the rest: endpoint, tokenizer and chat template, engine arguments, the engine's own code."""
     licence: str = ""
+    worldly: bool = False
+    """Whether the engine wants `Request.task` beside the messages."""
 
 
 class Load(NamedTuple):

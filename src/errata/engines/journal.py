@@ -63,8 +63,8 @@ def _identity_digest(identity: Identity) -> bytes:
 
 
 def _identity_text(identity: Identity) -> bytes:
-    # The licence names terms of use; it cannot change a reply.
-    return canonical({k: v for k, v in structs.asdict(identity).items() if k != "licence"}).encode()
+    # The licence names terms of use, and a task that matters stands in the request: neither can change a reply.
+    return canonical({k: v for k, v in structs.asdict(identity).items() if k not in ("licence", "worldly")}).encode()
 
 
 def _text(request: Request) -> bytes:
@@ -78,6 +78,8 @@ def _text(request: Request) -> bytes:
     }
     # Only where they are asked for, so that the keys of all other requests stay what they were.
     plain |= {name: True for name in ("logprobs", "score") if getattr(request, name)}
+    if request.task:
+        plain["task"] = structs.asdict(request.task)
     return encode(plain)
 
 

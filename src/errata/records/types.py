@@ -65,6 +65,19 @@ class Message(Struct, frozen=True, kw_only=True, gc=False):
     content: str
 
 
+class Task(Struct, frozen=True, kw_only=True, gc=False):
+    """A task in a text world (errata.environments): all that it takes to play it again."""
+
+    world: str
+    """Name of the environment in the registry."""
+    spec: str
+    """What `reset` is given, as canonical JSON: a whole description of a built-in world, else level and seed."""
+    version: int = 1
+    """Of the environment that made it: another may answer the same actions in another way."""
+    success: float = 1.0
+    """The least reward that counts as solved."""
+
+
 class Problem(Struct, frozen=True, kw_only=True, gc=False):
     """A task with a way to check answers."""
 
@@ -85,6 +98,8 @@ class Problem(Struct, frozen=True, kw_only=True, gc=False):
     """Where the problem came from, e.g. the file's name and line."""
     meta: str = "{}"
     """Free-form JSON. Verifiers may read it, stages may not."""
+    task: Task | None = None
+    """Where the problem is to be acted on: attempts are then trajectories, an action and an observation by turns."""
 
     @property
     def text(self) -> str:

@@ -12,10 +12,11 @@ from errata.engines.base import Identity, Reply, Request, Sampling
 from errata.engines.foresight import Foresight
 from errata.engines.journal import Journaled
 from errata.engines.repetition import looped
-from errata.errors import EngineError
+from errata.environments.hosts import Session, Worlds
+from errata.errors import EngineError, WorldError
 from errata.prompts import Prompt
 from errata.records.ids import canonical
-from errata.records.types import Call, Episode, Message, Problem
+from errata.records.types import Call, Episode, Message, Problem, Task
 from errata.registry import Component
 from errata.runners.plan import Plan
 from errata.stages.base import Answer, Scored
@@ -26,8 +27,8 @@ from errata.verifiers.pool import Judges
 class Tools:
     """What all steps of a worker share."""
 
-    def __init__(self, plan: Plan, engines: Mapping[str, Journaled], pool: Judges) -> None:
-        self.plan, self.engines, self.pool = plan, engines, pool
+    def __init__(self, plan: Plan, engines: Mapping[str, Journaled], pool: Judges, worlds: Worlds) -> None:
+        self.plan, self.engines, self.pool, self.worlds = plan, engines, pool, worlds
         self.foresight = Foresight(plan.steps, plan.before)
         self._verifiers: dict[str, Component] = {}
         self._prompts: dict[str, Prompt] = {}
@@ -80,7 +81,7 @@ class StepContext:
         wanted = schema or (canonical(dict(spec.schema)) if spec.schema else "")
         request = Request(
             messages=self._led(role, messages), sampling=drawn, seed=seed, schema=wanted, logprobs=logprobs,
-            urgency=self.urgency,
+            urgency=self.urgency, task=self._task(engine),
         )  # fmt: skip
         self.requests += 1
         key, reply = await engine.generate(request)
@@ -107,6 +108,16 @@ class StepContext:
         if not reply.logprobs or len(reply.logprobs) != len(reply.tokens):
             raise EngineError("no_logprobs", f"{engine.identity.model} gave no log-probabilities of a message")
         return Scored(reply.tokens, reply.logprobs, _call(role, engine.identity, key, request, reply))
+
+    def _task(self, engine: Journaled) -> Task | None:
+        """The world that the episode acts in, for an engine that knows worlds."""
+        return self.episode.problem.task if self.episode and engine.identity.worldly else None
+
+    async def world(self, problem: Problem, actions: Sequence[str] = ()) -> Session:
+        """A session of the problem's world after these actions."""
+        if problem.task is None:
+            raise WorldError("no_world", "the problem is no task in a world: take a source such as `worlds`")
+        return await self.tools.worlds.open(problem.task, actions)
 
     def _led(self, role: str, messages: Sequence[Message]) -> tuple[Message, ...]:
         """The messages after the role's system prompt, where it has one and they have none."""

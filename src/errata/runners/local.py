@@ -8,6 +8,7 @@ from typing import Any
 
 from errata.engines.base import Load
 from errata.engines.journal import Journal, Journaled
+from errata.environments.hosts import Worlds
 from errata.records.types import Drop, Episode
 from errata.runners.context import Tools
 from errata.runners.drain import drained
@@ -31,7 +32,8 @@ class Worker:
         self.plan, self.engines, self.parts = plan, engines, parts
         self.progress = Progress()
         self._pool = pool()
-        self._tools = Tools(plan, engines, self._pool)
+        self._worlds = Worlds()
+        self._tools = Tools(plan, engines, self._pool, self._worlds)
         self._room = asyncio.Semaphore(plan.recipe.concurrency)
         self._committing = asyncio.Lock()
 
@@ -113,6 +115,7 @@ class Worker:
 
     async def close(self) -> None:
         await self._pool.close()
+        await self._worlds.close()
 
 
 SELDOM = (100_000, 50, 100)

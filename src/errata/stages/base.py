@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from msgspec.structs import replace
 
+from errata.environments.hosts import Session
 from errata.errors import EngineError
 from errata.prompts import Prompt
 from errata.records.ids import digest, seed
@@ -130,6 +131,10 @@ class Context(Protocol):
 
     def prompt(self, name: str) -> Prompt:
         """A prompt file of errata's or of the recipe's."""
+        ...
+
+    async def world(self, problem: Problem, actions: Sequence[str] = ()) -> Session:
+        """The problem's world after these actions, as a session of its own. Raises WorldError."""
         ...
 
 

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, Protocol
 import msgspec
 
 from errata.errors import ErrataError
-from errata.records.types import Check, Message, Problem
+from errata.records.types import Check, Problem
 from errata.registry import PACKAGES, Component, find
 from errata.verifiers.base import Judgement
 from errata.verifiers.judgements import unknown
@@ -248,8 +248,7 @@ def _judgement(data: Any) -> Judgement:
 
 
 def _problem(data: dict[str, Any]) -> Problem:
-    messages = tuple(Message(**m) for m in data["messages"])
-    return Problem(**{**data, "messages": messages, "solution": tuple(data["solution"])})
+    return msgspec.convert(data, Problem)
 
 
 def serve() -> None:

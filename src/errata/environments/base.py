@@ -1,0 +1,91 @@
+"""The one protocol of all text worlds: reset, step, and what a world may know of its own goal.
+
+    @environment(version=1)
+    class Crafting:
+        '''Get and craft items until the goal is in the inventory.'''
+
+A world object plays one episode. It is deterministic: the same spec and the same actions give the same observations,
+character for character, in any process; it draws nothing, reads no clock and keeps nothing between two resets. An
+action that it does not understand, or that has no effect, is answered by an observation that says so, and never by an
+exception.
+"""
+
+import math
+import random
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
+
+from msgspec import Struct
+
+from errata.records.ids import canonical, seed
+
+DEAD_END = math.inf
+"""The distance to a goal that can no longer be reached."""
+SPLITS = (("train", 0.8), ("validation", 0.9), ("test", 1.0))
+"""Names of splits, and the share of all tasks that lies in them and those before."""
+
+
+class Turn(Struct, frozen=True, kw_only=True, gc=False):
+    """What a world answers to one action."""
+
+    observation: str
+    reward: float
+    """The score of the episode so far, in 0..1."""
+    done: bool = False
+    """Whether the episode has ended: solved, or lost for good."""
+    valid: bool = True
+    """Whether the world understood the action and allowed it."""
+    changed: bool = True
+    """Whether the state is another than before."""
+
+
+class World(Protocol):
+    """One episode of a text world. Only `reset` and `step` must know more than nothing."""
+
+    instructions: ClassVar[str]
+    """What an agent is told of the world once: what it can do, and in which words."""
+    snapshots: ClassVar[bool]
+    """Whether `snapshot` and `restore` work; else a state is reached by reset and replay."""
+
+    @classmethod
+    def generate(cls, rng: random.Random, difficulty: int) -> dict[str, Any]:
+        """The spec of a solvable task, of plain JSON values; a higher difficulty (from 1 up) takes more actions."""
+        ...
+
+    def reset(self, spec: Mapping[str, Any]) -> str:
+        """Begin an episode; the first observation, which states the goal. Raises ValueError for a spec of no task."""
+        ...
+
+    def step(self, action: str) -> Turn:
+        """Act. After the episode's end every action is invalid and changes nothing."""
+        ...
+
+    def valid_actions(self) -> tuple[str, ...]:
+        """Actions that the world would allow now, in an order that the state alone determines."""
+        ...
+
+    def gold_actions(self) -> tuple[str, ...] | None:
+        """A shortest way from here to the goal; None where the world cannot tell, or there is none."""
+        ...
+
+    def distance(self) -> float | None:
+        """Fewest actions from here to the goal, `DEAD_END` where it cannot be reached; None where nobody can tell."""
+        ...
+
+    def checks(self) -> dict[str, bool]:
+        """Named parts of the goal and of good conduct, and whether each holds now; empty where it has none."""
+        ...
+
+    def snapshot(self) -> Any:
+        """The whole state, spec included, as a value that later steps do not change."""
+        ...
+
+    def restore(self, state: Any) -> None:
+        """Return to the state of a snapshot, in a fresh object too."""
+        ...
+
+
+def split_of(world: str, spec: Mapping[str, Any]) -> str:
+    """The split that a task belongs to by a hash of itself, whoever draws it: no task is in two."""
+    place = seed(split=world, task=canonical(dict(spec))) / 2**63
+    return next(name for name, end in SPLITS if place < end)
