@@ -27,11 +27,15 @@ def transition(before: Outcome, after: Outcome) -> Transition:
 def conversation(attempt: Attempt) -> tuple[tuple[Message, ...], tuple[Span, ...]]:
     """The attempt's turns as messages, and a span for each of its steps on the assistant's turns.
 
-    Message indices count from the first turn of the attempt; add the length of the prompt.
+    Message indices count from the first turn of the attempt; add the length of the prompt. What a world answers to the
+    last action is no turn of them: nobody replies to it.
     """
     messages: list[Message] = []
     spans: list[Span] = []
-    for turn in range(max((s.turn for s in attempt.steps), default=-1) + 1):
+    last = max((s.turn for s in attempt.steps), default=-1)
+    if attempt.steps and attempt.steps[-1].role == "observation":
+        last -= 1
+    for turn in range(last + 1):
         steps = [s for s in attempt.steps if s.turn == turn]
         mine = turn % ASSISTANT_TURNS == 0
         start = 0
