@@ -63,7 +63,7 @@ class _Task(NamedTuple):
         return found
 
 
-@environment(version=1)
+@environment(version=1, name="crafting")
 class Crafting:
     """Get base items and craft others from them until the goal is in the inventory."""
 
