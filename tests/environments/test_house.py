@@ -122,8 +122,19 @@ def test_what_is_lost_for_good_ends_the_episode(action: str) -> None:
     assert (turn.done, turn.reward, turn.valid, turn.changed) == (True, 0.0, True, True)
     assert turn.observation.endswith(" the goal is lost.")
     assert played.distance() == DEAD_END and played.gold_actions() is None and played.valid_actions() == ()
-    assert not all(played.checks().values())
-    assert not played.step("undo").valid
+    assert played.checks() == {
+        "red mug in attic desk": False,
+        "nothing broken": not action.startswith("drop"),
+        "nothing thrown away": not action.startswith("throw"),
+    }
+    again = House()
+    again.restore(played.snapshot())
+    for ended in (played, again):
+        assert (
+            ended.step("undo")
+            == ended.step("look")
+            == Turn(observation="the episode is over.", reward=0.0, done=True, valid=False, changed=False)
+        )
 
 
 def test_what_is_not_needed_may_be_lost_but_not_well_conducted() -> None:
@@ -235,6 +246,16 @@ def test_undo_takes_back_whatever_can_be(seed: int, picks: list[int]) -> None:
         else:
             assert undone.valid and undone.changed and undone.observation == f"undone: {action}."
             assert contract.view(played) == before
+
+
+def test_a_world_that_knew_the_way_in_one_house_asks_anew_in_another() -> None:
+    played = contract.begun(House, house())
+    kept = played.snapshot()
+    nearer = house(surfaces=["hall table", "attic desk", "hall shelf"], goals={"red mug": "hall shelf"})
+    other = contract.begun(House, nearer)
+    assert other.snapshot()[1] == kept[1] and other.distance() == 2
+    other.restore(kept)
+    assert other.distance() == played.distance() == 7
 
 
 def test_undo_goes_back_to_the_beginning() -> None:

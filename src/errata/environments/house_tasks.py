@@ -116,11 +116,10 @@ class _Needs:
         place = self.state.at[self.house.objects.index(thing)]
         if place == HANDS:
             return 0
-        if place in (BROKEN, AWAY) or thing in self._asked:  # a key that lies behind its own door is asked for twice
+        if place in (BROKEN, AWAY) or thing in self._asked:  # only a key that lies behind its own door is asked twice
             raise _Lost
         self._asked.add(thing)
         after = self._opened(place)
-        self._asked.discard(thing)
         room, _, what = place.partition(" ")
         return self._add(f"take {thing} from {what}", room, after)
 
@@ -170,14 +169,10 @@ def shortest(house: Household, state: State) -> tuple[str, ...] | None:
 def _act(needs: list[_Need], room: str, mask: int) -> tuple[int, tuple[str, ...]]:
     """Do all that is needed in this room and can be done: nothing is gained by waiting."""
     acted: tuple[str, ...] = ()
-    again = True
-    while again:
-        again = False
-        for i, need in enumerate(needs):
-            if need.room == room and not mask >> i & 1 and need.after & mask == need.after:
-                mask |= 1 << i
-                acted = (*acted, need.action)
-                again = True
+    for i, need in enumerate(needs):  # what comes after another stands after it
+        if need.room == room and not mask >> i & 1 and need.after & mask == need.after:
+            mask |= 1 << i
+            acted = (*acted, need.action)
     return mask, acted
 
 
