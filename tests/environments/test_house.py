@@ -337,7 +337,7 @@ WRONG = {
     "a goal that nothing reaches": {"objects": {"iron key": "attic desk", "red mug": "hall table"}},
     "a goal of no object": {"goals": {"moon": "attic desk"}},
     "a goal of no place": {"goals": {"red mug": "attic floor"}},
-    "a goal that is a key": {"goals": {"iron key": "attic desk"}},
+    "a goal that is a key": {"goals": {"iron key": "study box", "red mug": "attic desk"}},
     "an object nowhere": {"objects": {"iron key": "study box", "red mug": "garage table"}},
     "no key": {"objects": {"red mug": "hall table"}},
     "a key that breaks": {"fragile": ["iron key"]},
