@@ -12,8 +12,8 @@ from errata.verifiers.leak import leaked
 ASSISTANT_TURNS = 2
 """Turns alternate: even ones are the assistant's, odd ones the user's."""
 
-NO_REVISIONS = ("search", "truncated")
-"""Kinds of attempts that begin as their parent does, and change nothing of what it says."""
+NO_REVISIONS = ("search", "truncated", "replayed")
+"""Kinds of attempts that begin as their parent does, and change nothing of what its agent says."""
 
 
 def transition(before: Outcome, after: Outcome) -> Transition:

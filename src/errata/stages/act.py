@@ -45,7 +45,7 @@ async def act(
         about = _about(episode, before)
         notes = {note.kind: note.text for note in about}
         # What the first agent and the writers of notes knew may reach the next through their words.
-        told = {name for made in (*about, *((before,) if before else ())) for name in made.seen}
+        told = {name for x in (*about, *((before,) if before else ())) for name in x.seen}
         played = Trajectory(
             episode=episode, ctx=ctx, session=session, role=role, branch=before.id if before else "", k=k,
             source=source, window=window, template=template.label, sampling=drawn,
@@ -55,9 +55,8 @@ async def act(
             await played.act(await played.ask())
             if played.over:
                 break
-        parent = before.id if before else None
-        attempt = played.attempt(kind, tags=named(tags), parent=parent, seen=tuple(told))
-        return attempt, await world_verdict(ctx, attempt, session)
+        made = played.attempt(kind, tags=named(tags), parent=before and before.id, seen=tuple(told))
+        return made, await world_verdict(ctx, made, session)
 
     starts = chosen(episode, of=of, outcome=outcome, most=most) if of else (None,)
     lacking = {b.id: _missing(episode, b, template) for b in starts if b}
