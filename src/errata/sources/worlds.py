@@ -42,10 +42,15 @@ def worlds(
             f"worlds: count is {count} and difficulty {difficulty!r}: use 1 or more, and [lowest, highest]"
         )
     component = registry.find("environment", world)
-    yield from distinct(
-        (_episode(component, _spec(component, i, levels, seed, split, options), split, success, instructions, i),)
-        for i in range(count)
-    )
+
+    def one(i: int) -> Problem:
+        spec = _spec(component, i, levels, seed, split, options)
+        place = f"worlds:{world}:{split}:{i}"
+        return task_problem(
+            component, spec, split=split, success=success, instructions=instructions, source="worlds", origin=place
+        )
+
+    yield from distinct((Episode(problem=one(i)),) for i in range(count))
 
 
 def _spec(
@@ -61,23 +66,24 @@ def _spec(
     )
 
 
-def _episode(
-    component: registry.Component, spec: dict[str, Any], split: str, success: float, instructions: bool, i: int
-) -> Episode:
+def task_problem(
+    component: registry.Component, spec: dict[str, Any], *, split: str, success: float, instructions: bool,
+    source: str, origin: str,
+) -> Problem:  # fmt: skip
+    """The problem of a task of a world, whoever drew it: its id is a hash of the task. Raises WorldError."""
     task = Task(world=component.name, spec=canonical(spec), version=component.version, success=success)
     world: World = component.make()
     session = begin(world, task)
     text = f"{world.instructions}\n\n{session.first}" if instructions else session.first
-    problem = Problem(
+    return Problem(
         id=digest(source="worlds", world=component.name, spec=task.spec),
         messages=(Message(role="user", content=text),),
         verifier="world",
         solution=tuple(world.gold_actions() or ()),
         domain=component.name,
         split=split,
-        source="worlds",
+        source=source,
         licence="CC0-1.0",
-        origin=f"worlds:{component.name}:{split}:{i}",
+        origin=origin,
         task=task,
     )
-    return Episode(problem=problem)
