@@ -217,6 +217,13 @@ def test_names_are_those_that_a_template_asks_for(tmp_path: Path) -> None:
 # ---- files
 
 
+def test_a_prompt_tells_which_notes_it_cannot_do_without(tmp_path: Path) -> None:
+    found = own(tmp_path, "{{ notes.plan }}{% if notes and notes.hint %}{{ notes.hint }}{% endif %}{{ attempt.text }}")
+    assert found.notes == {"plan"} and own(tmp_path, "{{ attempt.lines }}").notes == frozenset()
+    assert load("feedback_vector").notes == load("try_episode_again").notes == {"checks"}
+    assert load("critique_units").notes == frozenset()
+
+
 @pytest.mark.parametrize(
     "content",
     [
