@@ -201,6 +201,15 @@ def as_truth(value: Any) -> bool | None:
     raise ColumnError(f"{value!r} is no label of correctness such as true, wrong or 0")
 
 
+def as_share(value: Any) -> float | None:
+    """A number from 0 to 1; None for null. Raises ColumnError."""
+    if value is None:
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
+        return float(value)
+    raise ColumnError(f"{value!r} is no number from 0 to 1")
+
+
 def as_index(value: Any) -> int | None:
     """A whole number, also one written as text or as 3.0; None for null and empty text. Raises ColumnError."""
     if value is None or (isinstance(value, str) and not value.strip()):
