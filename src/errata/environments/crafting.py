@@ -102,6 +102,11 @@ class Crafting:
         recipes = [{"make": r.make, "count": r.number, "using": [list(part) for part in r.parts]} for r in shown]
         return {"goal": task.goal, "count": task.number, "recipes": recipes, "scarce": scarce}
 
+    @classmethod
+    def kin(cls, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Goal and number: they decide the way, whatever other recipes are shown beside those that it needs."""
+        return {"goal": spec["goal"], "count": spec["count"]}
+
     def reset(self, spec: Mapping[str, Any]) -> str:
         """Begin with an empty inventory. The observation is the recipes, what is scarce, and the goal."""
         self._task = task = _checked(spec)
