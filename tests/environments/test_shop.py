@@ -108,8 +108,8 @@ def test_the_distance_is_that_of_an_exhaustive_search_where_pages_and_filters_ma
     compared: set[float] = set()
     for seed in range(3):
         compared |= agree(drawn(random.Random(seed), 48, 0, late=True), 5, 4)
-    far = Shop.generate(random.Random(0), 5)
-    compared |= agree({**far, "goal": {**far["goal"], "options": {}}}, 1, 5)
+    drawn_far = (drawn(random.Random(seed), 80, 0, late=True) for seed in range(100))
+    compared |= agree(next(spec for spec in drawn_far if played(spec).distance() == 5), 1, 5)
     assert compared == {2, 3, 4, 5}
 
 

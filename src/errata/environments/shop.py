@@ -72,7 +72,7 @@ class State(NamedTuple):
     bought: bool = False
 
 
-@environment(version=1)
+@environment(version=1, name="shop")
 class Shop:
     """Search a small catalogue, filter, choose options and buy what the goal asks for; reward by how well it fits."""
 

@@ -36,6 +36,12 @@ def groups_of(attempts: Any) -> tuple[tuple[dict[str, Expression], ...], list[st
     return tuple(groups), faults
 
 
+def trajectory_faults(columns: Mapping[str, str], prompt: str) -> list[str]:
+    """What is wrong with a problem whose attempts are trajectories."""
+    told = prompt or "problem" in columns
+    return ["trajectories bring their own prompt: leave out `prompt` and the column `problem`"] if told else []
+
+
 def choice_faults(segment: str, label_base: int, null_first_error: str) -> list[str]:
     """What is wrong with the ways to cut and to count."""
     faults = []

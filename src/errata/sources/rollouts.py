@@ -60,7 +60,7 @@ from errata.sources.columns import (
     as_truth,
     parse_map,
 )
-from errata.sources.entries import CRITIC_FIELDS, body, choice_faults, groups_of, pattern_faults
+from errata.sources.entries import CRITIC_FIELDS, body, choice_faults, groups_of, pattern_faults, trajectory_faults
 from errata.sources.group import ROWS, grouped
 from errata.sources.join import JOINED, Join
 from errata.sources.mapping import FIELDS, Constants, build, named, value_of
@@ -156,17 +156,10 @@ def rollouts(
     found, faults = parse_map(columns, FIELDS, "columns")
     groups, more = groups_of(attempts)
     played = any("trajectory" in entry for entry in groups)
-    if played and (prompt or "problem" in columns):
-        faults.append("trajectories bring their own prompt: leave out `prompt` and the column `problem`")
-    faults += (
-        read.faults()
-        + ([] if played else problem_faults(columns))
-        + more
-        + pattern_faults(critique_error, critique_no_error)
-    )
+    faults += read.faults() + (trajectory_faults(columns, prompt) if played else problem_faults(columns)) + more
+    faults += pattern_faults(critique_error, critique_no_error)
     other = Join(read=Input(path=join), on=join_on) if join else None
-    faults += other.read.faults() if other else []
-    faults += choice_faults(segment, label_base, null_first_error)
+    faults += (other.read.faults() if other else []) + choice_faults(segment, label_base, null_first_error)
     if faults:
         raise RecipeError(*faults)
     constants = Constants(
