@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from errata.environments.base import DEAD_END
-from errata.environments.shop import LIMITS, PAGE, Shop
-from errata.environments.shop_catalogue import CATEGORIES, Product, catalogue, drawn
+from errata.environments.shop import PAGE, Shop
+from errata.environments.shop_catalogue import CATEGORIES, LIMITS, Product, catalogue, drawn
 from tests.environments import contract
 
 
