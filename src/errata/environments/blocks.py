@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from errata.environments.base import Turn
-from errata.environments.blocks_plan import HAND, TABLE, Goal, Places, shortest
+from errata.environments.blocks_plan import HAND, TABLE, Goal, Move, Places, shortest
 from errata.registry import environment
 
 _THE = r"(?:the )?(?:block )?(?P<{}>[\w-]+)(?: block)?"
@@ -39,6 +39,7 @@ _NEEDS = {
     "unstack": ("on {0} {1}", "clear {0}", "handempty"),
 }
 _ATOM = re.compile(r"\(((?!and\b)[^()]+)\)")
+_NAME = re.compile(r"[a-z0-9_][\w-]*")
 ARITY = {"on": 2, "ontable": 1, "clear": 1, "holding": 1, "handempty": 0}
 """The predicates, and how many blocks each is said of."""
 
@@ -85,6 +86,7 @@ class Blocks:
         self._top: dict[str, str] = {}
         self._hand = ""
         self._done = False
+        self._found: tuple[Any, tuple[Move, ...] | None] = (None, None)
 
     def reset(self, spec: Mapping[str, Any]) -> str:
         """Begin; raises ValueError where the blocks cannot stand so, or can never come to stand as the goal says."""
@@ -142,13 +144,20 @@ class Blocks:
 
     def gold_actions(self) -> tuple[str, ...] | None:
         """A shortest plan from here; None beyond the bound of the search (errata.environments.blocks_plan.MOST)."""
-        plan = shortest(self._under, self._goal)
+        plan = self._plan()
         return None if plan is None else tuple(_SAID[name].format(*blocks) for name, *blocks in plan)
 
     def distance(self) -> float | None:
         """Length of a shortest plan from here; None beyond the same bound. No state is a dead end."""
-        plan = shortest(self._under, self._goal)
+        plan = self._plan()
         return None if plan is None else len(plan)
+
+    def _plan(self) -> tuple[Move, ...] | None:
+        """Searched for once a state: who asks how far it is often asks for the way."""
+        at = (tuple(self._under.values()), self._goal)
+        if self._found[0] != at:
+            self._found = at, shortest(self._under, self._goal)
+        return self._found[1]
 
     def checks(self) -> dict[str, bool]:
         """One a condition of the goal."""
@@ -237,8 +246,12 @@ def _section(text: str, part: str) -> str:
 
 def _read(spec: Mapping[str, Any]) -> tuple[Places, Goal]:
     """Where the blocks are, and the goal. Raises ValueError."""
+    for part in ("blocks", "init", "goal"):
+        found = spec.get(part)
+        if not isinstance(found, list | tuple) or not all(isinstance(x, str) for x in found):
+            raise ValueError(f"{part}: it is no list of texts")
     blocks = spec["blocks"]
-    if not blocks or len(set(blocks)) < len(blocks) or not all(re.fullmatch(r"[a-z0-9_][\w-]*", x) for x in blocks):
+    if not blocks or len(set(blocks)) < len(blocks) or not all(_NAME.fullmatch(x) for x in blocks):
         raise ValueError("blocks: give different names, of lower-case letters, digits and hyphens")
     under: Places = {}
     for name, *args in _checked(spec["init"], blocks, "init"):

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 TABLE, HAND = "-table", "-hand"
 """Where a block is that is on no other; no block can be called so."""
-MOST = 4000
-"""States that a search opens before it gives up: some tenths of a second."""
+MOST = 1000
+"""States that a search opens before it gives up: a tenth of a second for twenty blocks."""
 
 Places = dict[str, str]
 """What each block is on: another, the table, or in the hand."""
