@@ -9,6 +9,7 @@
         - {text: code.*, label: score.*}                                     # one for every item of two lists
         - {steps: steps, first_error: label, model: generator}               # steps already cut
         - {text: solution, critique: review, critique_label: review_ok, critic: reviewer}   # with what was said of it
+        - {turns: messages, label: solved, critic: "'validator'"}                # a dialogue of answers and remarks
       verifier: number
 
 A label of correctness becomes a verdict of the verifier `label`, a first-error label becomes a critique of the source
@@ -27,7 +28,7 @@ from typing import Any, Literal
 from errata.errors import RecipeError, SourceError
 from errata.prompts import Reading as Location
 from errata.records.ids import digest
-from errata.records.segment import RULES
+from errata.records.segment import RULES, Rule
 from errata.records.segment import segment as cut
 from errata.records.types import (
     Additions,
@@ -44,14 +45,16 @@ from errata.records.types import (
 from errata.registry import FilePath, source
 from errata.sources.base import Item, distinct, refused
 from errata.sources.columns import ColumnError, Expression, MissingKey, as_index, as_text, as_truth, parse_map
+from errata.sources.dialogue import TaskReader, dialogue
 from errata.sources.join import JOINED, Join
 from errata.sources.mapping import FIELDS, Constants, build, named, value_of
 from errata.sources.rows import Input
 from errata.sources.table import problem_faults
 
 STAGE = "source"
+BODIES = ("text", "steps", "turns")
 CRITIC_FIELDS = ("critique", "critique_label", "critic")
-ATTEMPT_FIELDS = ("text", "steps", "label", "first_error", "reason", "model", *CRITIC_FIELDS)
+ATTEMPT_FIELDS = ("text", "steps", "turns", "label", "first_error", "reason", "model", *CRITIC_FIELDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,7 @@ class Reading:
     said: Location
     """How the words of a critique tell the first wrong step."""
     join: Join | None = None
+    task: TaskReader | None = None
 
     @property
     def expressions(self) -> tuple[Expression, ...]:
@@ -95,7 +99,7 @@ def rollouts(
     config: str = "",
     split: str = "train",
     revision: str = "",
-    segment: Literal["lines", "chain", "sentences", "paragraphs"] = "lines",
+    segment: Rule = "lines",
     label_base: Literal[0, 1] = 0,
     null_first_error: Literal["no_error", "unknown"] = "unknown",
     domain: str = "",
@@ -106,6 +110,7 @@ def rollouts(
     critique_no_error: str = "",
     join: FilePath = "",
     join_on: str = "id",
+    world: str = "",
 ) -> Iterator[Item]:
     r"""Problems with attempts made elsewhere; an optional label becomes a verdict or a first-error critique.
 
@@ -115,6 +120,11 @@ def rollouts(
     attempt; a list with `*` for several), `critique_label` (whether that is right) and `critic` (who says it). What a
     critique finds is read from its words: `critique_error` is a pattern with one group for the number of the first
     wrong step, counted from `label_base`, e.g. `First wrong step: (\d+)`, and `critique_no_error` one for none.
+
+    `turns` is a whole dialogue, e.g. with the problem `messages | opening`: every answer in it is an attempt that
+    revises the one before, the turns of the user between them are critiques by the `critic` (there, an attempt ends too
+    early where `critique_error` is found and its group matches nothing), and the label is the last answer's. With
+    `world`, each problem is a task in that text world, which reads it from the problem's words.
 
     `join` is a second file, whose rows with the same `join_on` a row holds as the list `joined`. The rest is as in
     `table`. Raises RecipeError, SourceError, MissingExtra.
@@ -134,7 +144,7 @@ def rollouts(
     said = Location(error=critique_error, no_error=critique_no_error, base=label_base)
     reading = Reading(
         columns=found, groups=groups, constants=constants, rule=segment, label_base=label_base,
-        null_first_error=null_first_error, said=said, join=other,
+        null_first_error=null_first_error, said=said, join=other, task=TaskReader(world) if world else None,
     )  # fmt: skip
     yield from distinct(_rows(read, reading))
 
@@ -145,8 +155,11 @@ def _groups(attempts: Any) -> tuple[tuple[dict[str, Expression], ...], list[str]
     groups, faults = [], []
     for k, entry in enumerate(attempts):
         group, wrong = parse_map(entry, ATTEMPT_FIELDS, f"attempts.{k}")
-        if ("text" in entry) == ("steps" in entry):
-            wrong.append(f"attempts.{k} needs either `text` or `steps`")
+        if sum(name in entry for name in BODIES) != 1:
+            wrong.append(f"attempts.{k} needs either `text` or `steps` or `turns`")
+        elif "turns" in entry:
+            if more := sorted(set(entry) - {"turns", "label", "model", "critic"}):
+                wrong.append(f"attempts.{k}: turns go with label, model and critic, not with {', '.join(more)}")
         elif "reason" in entry and "first_error" not in entry:
             wrong.append(f"attempts.{k} has a reason for no `first_error`")
         elif "critique" not in entry and any(name in entry for name in CRITIC_FIELDS):
@@ -181,7 +194,7 @@ def _pattern_faults(error: str, no_error: str) -> list[str]:
 
 
 def _body(group: Mapping[str, Expression]) -> Expression:
-    return group["text"] if "text" in group else group["steps"]
+    return next(group[name] for name in BODIES if name in group)
 
 
 def _rows(read: Input, reading: Reading) -> Iterator[tuple[Item, ...]]:
@@ -211,12 +224,20 @@ def _items(values: Mapping[str, Any], place: str, reading: Reading) -> tuple[Ite
     """The episode of a row and a drop for each attempt that is empty; one drop where all are."""
     tries = [one for k, group in enumerate(reading.groups) for one in _tries(f"attempts.{k}", group, values)]
     problem = build(values, place, reading.columns, reading.constants, _models(tries, reading))
+    if reading.task:
+        problem = reading.task(problem)
     made: list[Attempt] = []
     verdicts: list[Verdict] = []
     critiques: list[Critique] = []
     drops: list[Drop] = []
     for index, (where, one) in enumerate(tries):
         try:
+            if "turns" in one:
+                told = _dialogue(problem, index, one, reading)
+                made += told.attempts
+                critiques += told.critiques
+                verdicts += _verdicts(told.attempts[-1], one)
+                continue
             attempt = _attempt(problem, index, one, reading.rule)
             if attempt is None:
                 drops.append(_empty(problem, index, f"{place}: {where} is empty"))
@@ -233,6 +254,13 @@ def _items(values: Mapping[str, Any], place: str, reading: Reading) -> tuple[Ite
         return (refused(place, "no_attempts", f"none of its {len(tries)} attempts has a text"),)
     new = Additions(attempts=tuple(made), verdicts=tuple(verdicts), critiques=tuple(critiques))
     return (Episode(problem=problem).add(new), *drops)
+
+
+def _dialogue(problem: Problem, index: int, one: Mapping[str, Any], reading: Reading) -> Additions:
+    said = reading.said
+    return dialogue(
+        problem, index, one, rule=reading.rule, error=said.error, no_error=said.no_error, base=reading.label_base
+    )
 
 
 def _tries(where: str, group: Mapping[str, Expression], values: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
