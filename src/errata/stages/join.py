@@ -70,7 +70,7 @@ async def join(
         if style == "trace":
             steps = _trace(whole, leads)
         elif style == "turns":
-            steps = _turns(whole, [_feedback(episode, ctx, a, b, feedback) for a, b in pairwise(whole)])
+            steps = _turns(whole, [_between(episode, ctx, a, b, feedback) for a, b in pairwise(whole)])
         else:
             asked = ctx.prompt(feedback).render(episode.problem, whole[-2])[-1].content
             steps = _thoughts(whole[:-1], asked, final)
@@ -144,10 +144,13 @@ def _unfit(episode: Episode, whole: Sequence[Attempt], outcome: Outcome | Litera
     return None
 
 
-def _feedback(episode: Episode, ctx: Context, before: Attempt, after: Attempt, prompt: str) -> str:
-    """What stands between two attempts."""
+def _between(episode: Episode, ctx: Context, before: Attempt, after: Attempt, prompt: str) -> Step:
+    """What stands between two attempts; the words of a verifier are the world's own, and no one's who knows more."""
     critique = episode.critique(after.critique or "")
-    return ctx.prompt(prompt).render(episode.problem, before, critique)[-1].content if prompt else critique.text
+    text = ctx.prompt(prompt).render(episode.problem, before, critique)[-1].content if prompt else critique.text
+    if critique.source == "verifier":
+        return Step(text=text, role="observation", source="environment", train=False)
+    return Step(text=text, role="feedback", source="template", train=False)
 
 
 def _quoted(episode: Episode, whole: Sequence[Attempt], style: str) -> set[str]:
@@ -156,13 +159,13 @@ def _quoted(episode: Episode, whole: Sequence[Attempt], style: str) -> set[str]:
     return {name for c in episode.critiques if c.id in shown for name in c.seen}
 
 
-def _turns(whole: Sequence[Attempt], between: Sequence[str]) -> tuple[Step, ...]:
+def _turns(whole: Sequence[Attempt], between: Sequence[Step]) -> tuple[Step, ...]:
     steps: list[Step] = []
     for i, attempt in enumerate(whole):
         final = i == len(whole) - 1
         steps += [replace(step, train=step.train and final, turn=2 * i) for step in attempt.steps]
         if not final:
-            steps.append(Step(text=between[i], role="feedback", source="template", train=False, turn=2 * i + 1))
+            steps.append(replace(between[i], turn=2 * i + 1))
     return tuple(steps)
 
 

@@ -13,7 +13,7 @@ from errata.verifiers.base import Judgement
 _NUMBER = re.compile(r"^\s*(?:step\s*)?\(?\d+[.):]\s+|^\s*[-*]\s+", re.IGNORECASE)
 _FENCE = re.compile(r"^\s*```.*$", re.MULTILINE)
 _FAILED = re.compile(r"action (\d+), ")
-_SHORT = re.compile(r"after (\d+) actions? the goal")
+_SHORT = re.compile(r"the plan ends before the goal is reached, after (\d+) ")
 
 
 def plan_of(text: str, notation: Literal["any", "pddl"] = "any") -> tuple[str, ...]:
@@ -71,7 +71,7 @@ def world(problem: Problem, text: str, *, strict: bool = True, notation: Literal
     solved = reward >= problem.task.success and not (strict and evidence)
     if not solved and not evidence:
         missing = ", ".join(f"({name})" for name, holds in checks.items() if not holds)
-        evidence = f"after {len(plan)} actions the goal is not reached" + (
+        evidence = f"the plan ends before the goal is reached, after {len(plan)} actions" + (
             f": not true are {missing}" if missing else ""
         )
     return Judgement(
