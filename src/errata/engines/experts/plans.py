@@ -1,4 +1,4 @@
-"""Writing a whole plan at once, right or with an error of a known kind, and judging one as a validator that is a model would."""
+"""Writing a whole plan at once, right or with an error of a known kind, and judging one as a model would."""
 
 from errata.engines.experts import Asked, task
 from errata.environments.hosts import reward
