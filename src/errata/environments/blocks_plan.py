@@ -3,7 +3,7 @@
 Two facts keep the search exact and small (Gupta and Nau, 1992, for goals that place every block; checked here against
 breadth-first search for the others too). A block that does not go to its final place may as well go to the table. A
 block that can go to its final place now, may as well go now. Finding a shortest plan is NP-hard all the same: the
-search gives up after `MOST` states.
+search has a bound, `MOST`.
 """
 
 import heapq
@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 TABLE, HAND = "-table", "-hand"
 """Where a block is that is on no other; no block can be called so."""
-MOST = 1000
-"""States that a search opens before it gives up: a tenth of a second for twenty blocks."""
+MOST = 20_000
+"""Work after which a search gives up: states that it opens times blocks, some tenths of a second."""
 
 Places = dict[str, str]
 """What each block is on: another, the table, or in the hand."""
@@ -44,7 +44,7 @@ class State(NamedTuple):
 
 
 def shortest(under: Places, goal: Goal) -> tuple[Move, ...] | None:
-    """A shortest plan; None where `MOST` states were not enough. The goal must be possible."""
+    """A shortest plan; None where `MOST` was not enough. The goal must be possible."""
     place = dict(goal.places)
     names = list(under)
     start = tuple(under.values())
@@ -58,7 +58,7 @@ def shortest(under: Places, goal: Goal) -> tuple[Move, ...] | None:
         if best[at] < len(plan):
             continue
         opened += 1
-        if opened > MOST:
+        if opened * len(names) > MOST:
             return None
         state = _state(dict(zip(names, at, strict=True)), goal, place)
         if _reached(state, place, goal):
