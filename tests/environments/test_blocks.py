@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from errata.environments.blocks import Blocks, parse
+from errata.environments.blocks_plan import lower_bound
 from tests.environments import contract
 
 SPEC = {
@@ -141,6 +142,7 @@ def test_a_shortest_plan_is_as_short_as_breadth_first_search_finds_it(item: int)
         if world.valid_actions():
             world.step(rng.choice(world.valid_actions()))
     state, distance, plan = world.snapshot(), world.distance(), world.gold_actions()
+    assert distance is not None and lower_bound(state[2], state[1]) <= distance
     assert distance == breadth_first(world) and plan is not None and len(plan) == distance
     world.restore(state)
     assert all(world.step(action).valid for action in plan) and all(world.checks().values())

@@ -202,6 +202,9 @@ def test_a_chain_shows_wrong_plans_and_feedback_and_trains_the_valid_plan(refine
         assert all(s.train == (s.message == last) for s in r.spans)
         assert sum(s.end - s.start for s in r.spans if s.train) == len(plans[-1].text)
         assert r.transition == "wrong_to_right"
+        call = plans[-1].call
+        shown = sum(len(m.content.split()) for m in r.messages[:-1])
+        assert call is not None and call.prompt_tokens == shown, "the planner saw what the row shows"
 
 
 def test_pairs_set_the_valid_plan_over_the_wrong_one_before_it(refined: Dataset) -> None:

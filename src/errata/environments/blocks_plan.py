@@ -50,8 +50,7 @@ def shortest(under: Places, goal: Goal) -> tuple[Move, ...] | None:
     start = tuple(under.values())
     queue: list[tuple[int, int, int, tuple[str, ...], tuple[Move, ...]]] = []
     best = {start: 0}
-    state = _state(under, goal, place)
-    heapq.heappush(queue, (_least(state, place, goal), 0, 0, start, ()))
+    heapq.heappush(queue, (lower_bound(under, goal), 0, 0, start, ()))
     opened, number = 0, 0
     while queue:
         _, _, _, at, plan = heapq.heappop(queue)
@@ -70,8 +69,7 @@ def shortest(under: Places, goal: Goal) -> tuple[Move, ...] | None:
             if cost < best.get(after, cost + 1):
                 best[after] = cost
                 number += 1
-                then = _state(dict(zip(names, after, strict=True)), goal, place)
-                least = cost + _least(then, place, goal)
+                least = cost + lower_bound(dict(zip(names, after, strict=True)), goal)
                 heapq.heappush(queue, (least, -cost, number, after, (*plan, move)))
     return None
 
@@ -107,8 +105,13 @@ def _reached(state: State, place: Places, goal: Goal) -> bool:
     )
 
 
-def _least(state: State, place: Places, goal: Goal) -> int:
-    """A lower bound: two actions for each block that must move, four where it stands above its own destination."""
+def lower_bound(under: Places, goal: Goal) -> int:
+    """No plan is shorter: two actions for each block that must move, four where it stands above its own destination.
+
+    The last block that is moved may stay in the hand where the goal says nothing of its place.
+    """
+    place = dict(goal.places)
+    state = _state(under, goal, place)
     total, loose = 0, False
     for x in state.moving:
         total += 2
