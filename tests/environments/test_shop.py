@@ -2,7 +2,6 @@
 
 import itertools
 import random
-import time
 from typing import Any
 
 import pytest
@@ -275,24 +274,3 @@ def test_the_catalogue_is_pinned() -> None:
         ("i01", "foldable sturdy mug", ("warm",), 12),
         ("i02", "compact sturdy desk", ("foldable", "handmade"), 58),
     ]
-
-
-def test_a_step_takes_at_most_fifty_microseconds() -> None:
-    """Processor time; best of three."""
-    specs = [Shop.generate(random.Random(i), 1 + i % 5) for i in range(10)]
-    rng, world, episodes = random.Random(0), Shop(), []
-    for spec in specs * 5:
-        world.reset(spec)
-        episodes.append((spec, contract.walk(world, [rng.randrange(1000) for _ in range(30)])))
-    best = 0.0
-    for _ in range(3):
-        steps, spent = 0, 0.0
-        for spec, actions in episodes:
-            world.reset(spec)
-            begun = time.process_time()
-            for action in actions:
-                world.step(action)
-            spent += time.process_time() - begun
-            steps += len(actions)
-        best = max(best, steps / spent)
-    assert best > 20_000

@@ -187,7 +187,7 @@ def test_the_words_of_the_system_come_from_a_file(tmp_path: Path) -> None:
         ({"prompt": "Think."}, "trajectories bring their own prompt"),
         ({"attempts": ({"trajectory": "run"}, {"text": "run"})}, "have no common prompt"),
         ({"attempts": ({"trajectory": "run", "label": "reward", "reward": "reward"},)}, "which one is to be believed"),
-        ({"attempts": ({"trajectory": "run", "text": "run"},)}, "or a `trajectory`"),
+        ({"attempts": ({"trajectory": "run", "text": "run"},)}, "and `trajectory`"),
     ],
 )
 def test_bad_configuration_is_refused(tmp_path: Path, options: dict[str, Any], fault: str) -> None:

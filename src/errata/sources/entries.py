@@ -8,7 +8,7 @@ from errata.records.segment import RULES
 from errata.sources.columns import Expression, parse_map
 
 CRITIC_FIELDS = ("critique", "critique_label", "critic")
-BODIES = ("text", "steps", "trajectory")
+BODIES = ("text", "steps", "turns", "trajectory")
 ATTEMPT_FIELDS = (*BODIES, "label", "reward", "first_error", "reason", "model", *CRITIC_FIELDS)
 
 
@@ -20,16 +20,23 @@ def groups_of(attempts: Any) -> tuple[tuple[dict[str, Expression], ...], list[st
     for k, entry in enumerate(attempts):
         group, wrong = parse_map(entry, ATTEMPT_FIELDS, f"attempts.{k}")
         if sum(name in entry for name in BODIES) != 1:
-            wrong.append(f"attempts.{k} needs either `text` or `steps`, or a `trajectory`")
+            wrong.append(f"attempts.{k} needs one of `text`, `steps`, `turns` and `trajectory`")
+        elif "turns" in entry and (more := sorted(set(entry) - {"turns", "label", "model", "critic"})):
+            wrong.append(f"attempts.{k}: turns go with label, model and critic, not with {', '.join(more)}")
         elif any("trajectory" in other for other in attempts) and "trajectory" not in entry:
             wrong.append(f"attempts.{k} is no `trajectory`, and others are: they have no common prompt")
         elif {"label", "reward"} <= set(entry):
             wrong.append(f"attempts.{k} has a label and a reward: which one is to be believed?")
         elif "reason" in entry and "first_error" not in entry:
             wrong.append(f"attempts.{k} has a reason for no `first_error`")
-        elif "critique" not in entry and any(name in entry for name in CRITIC_FIELDS):
+        elif "turns" not in entry and "critique" not in entry and any(name in entry for name in CRITIC_FIELDS):
             wrong.append(f"attempts.{k} has a label or a name for no `critique`")
-        elif not wrong and not body(group).many and any(e.many for n, e in group.items() if n not in CRITIC_FIELDS):
+        elif (
+            not wrong
+            and "turns" not in entry
+            and not body(group).many
+            and any(e.many for n, e in group.items() if n not in CRITIC_FIELDS)
+        ):
             wrong.append(f"attempts.{k}: `*` in a label needs `*` in the text or steps, one attempt an item")
         groups.append(group)
         faults += wrong

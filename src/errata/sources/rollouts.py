@@ -9,11 +9,16 @@
         - {text: code.*, label: score.*}                                     # one for every item of two lists
         - {steps: steps, first_error: label, model: generator}               # steps already cut
         - {text: solution, critique: review, critique_label: review_ok, critic: reviewer}   # with what was said of it
+        - {turns: messages, label: solved, critic: "'validator'"}                # a dialogue of answers and remarks
       verifier: number
 
 A label of correctness becomes a verdict of the verifier `label`, a first-error label becomes a critique of the source
 `label`. Neither is ever made from the other, nor from a row that has none. Words about an attempt become a critique of
 the source `critic`, and whether they are right a verdict of `label` on it.
+
+In a dialogue every answer is an attempt that revises the one before; the user's turns between them are critiques by the
+`critic` (an attempt ends too early where `critique_error` is found and its group matches nothing), and the label is the
+last answer's. Its problem is read as `messages | opening`.
 
 Trajectories of agents come as lists of messages (errata.sources.turns), with a reward in place of a label. Where each
 row is one attempt, `group` names the column that tells the problem: a row is then all rows with one value of it, the
@@ -29,12 +34,12 @@ file with the same value in the column `join_on`, e.g. `critique: joined.*.revie
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from errata.errors import RecipeError, SourceError
 from errata.prompts import Reading as Location
 from errata.records.ids import digest
+from errata.records.segment import Rule
 from errata.records.segment import segment as cut
 from errata.records.types import (
     Additions,
@@ -60,13 +65,14 @@ from errata.sources.columns import (
     as_truth,
     parse_map,
 )
+from errata.sources.dialogue import TaskReader, dialogue
 from errata.sources.entries import CRITIC_FIELDS, body, choice_faults, groups_of, pattern_faults, trajectory_faults
 from errata.sources.group import ROWS, grouped
 from errata.sources.join import JOINED, Join
 from errata.sources.mapping import FIELDS, Constants, build, named, value_of
 from errata.sources.rows import Input
 from errata.sources.table import problem_faults
-from errata.sources.turns import opened, prompt_of, steps_of
+from errata.sources.turns import opened, prompt_of, steps_of, words_of
 
 STAGE = "source"
 
@@ -90,6 +96,7 @@ class Reading:
     """The words of the system in trajectories, where they only name them."""
     success: float = 1.0
     """The least reward that passes."""
+    task: TaskReader | None = None
 
     @property
     def expressions(self) -> tuple[Expression, ...]:
@@ -121,7 +128,7 @@ def rollouts(
     config: str = "",
     split: str = "train",
     revision: str = "",
-    segment: Literal["lines", "chain", "sentences", "paragraphs"] = "lines",
+    segment: Rule = "lines",
     label_base: Literal[0, 1] = 0,
     null_first_error: Literal["no_error", "unknown"] = "unknown",
     domain: str = "",
@@ -135,6 +142,7 @@ def rollouts(
     group: str = "",
     system: FilePath = "",
     success: float = 1.0,
+    world: str = "",
 ) -> Iterator[Item]:
     r"""Problems with attempts made elsewhere; an optional label becomes a verdict or a first-error critique.
 
@@ -145,9 +153,9 @@ def rollouts(
     critique finds is read from its words: `critique_error` is a pattern with one group for the number of the first
     wrong step, counted from `label_base`, e.g. `First wrong step: (\d+)`, and `critique_no_error` one for none.
 
-    Or an entry gives a `trajectory` (a list of messages), whose prompt is the problem's, and a `reward` of 0 to 1 that
-    passes from `success` on. `system` is a file whose text replaces that of the system's turns. `group` names a column:
-    rows with one value of it are attempts at one problem, and an entry reads them as the list `rows`.
+    An entry may give a `trajectory` or `turns` instead, as the module tells; a `reward` of 0 to 1 passes from `success`
+    on, and `system` is a file whose text replaces that of the system's turns. With `world`, each problem is a task in
+    that text world, which reads it from the problem's words.
 
     `join` is a second file, whose rows with the same `join_on` a row holds as the list `joined`. The rest is as in
     `table`. Raises RecipeError, SourceError, MissingExtra.
@@ -168,16 +176,10 @@ def rollouts(
     said = Location(error=critique_error, no_error=critique_no_error, base=label_base)
     reading = Reading(
         columns=found, groups=groups, constants=constants, rule=segment, label_base=label_base,
-        null_first_error=null_first_error, said=said, join=other, group=group, system=_text(system), success=success,
+        null_first_error=null_first_error, said=said, join=other, group=group, system=words_of(system), success=success,
+        task=TaskReader(world) if world else None,
     )  # fmt: skip
     yield from distinct(_rows(read, reading))
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8") if path else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"no text in {path}: {error}; set system to a file of UTF-8 text") from None
 
 
 def _rows(read: Input, reading: Reading) -> Iterator[tuple[Item, ...]]:
@@ -210,12 +212,20 @@ def _items(values: Mapping[str, Any], place: str, reading: Reading) -> tuple[Ite
     tries = [(where, _begun(where, one, reading.system)) for where, one in tries]
     prompt = prompt_of([one["trajectory"] for _, one in tries]) if tries and "trajectory" in tries[0][1] else None
     problem = build(values, place, reading.columns, reading.constants, _models(tries, reading), prompt)
+    if reading.task:
+        problem = reading.task(problem)
     made: list[Attempt] = []
     verdicts: list[Verdict] = []
     critiques: list[Critique] = []
     drops: list[Drop] = []
     for index, (where, one) in enumerate(tries):
         try:
+            if "turns" in one:
+                told = _dialogue(problem, index, one, reading)
+                made += told.attempts
+                critiques += told.critiques
+                verdicts += _verdicts(told.attempts[-1], one, reading.success)
+                continue
             attempt = _attempt(problem, index, one, reading.rule)
             if attempt is None:
                 drops.append(_empty(problem, index, f"{place}: {where} is empty"))
@@ -232,6 +242,13 @@ def _items(values: Mapping[str, Any], place: str, reading: Reading) -> tuple[Ite
         return (refused(place, "no_attempts", f"none of its {len(tries)} attempts has a text"),)
     new = Additions(attempts=tuple(made), verdicts=tuple(verdicts), critiques=tuple(critiques))
     return (Episode(problem=problem).add(new), *drops)
+
+
+def _dialogue(problem: Problem, index: int, one: Mapping[str, Any], reading: Reading) -> Additions:
+    said = reading.said
+    return dialogue(
+        problem, index, one, rule=reading.rule, error=said.error, no_error=said.no_error, base=reading.label_base
+    )
 
 
 def _tries(where: str, group: Mapping[str, Expression], values: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:

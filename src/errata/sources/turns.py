@@ -15,8 +15,10 @@ turns are, and each attempt begins with the user's own words, as turn 1: it has 
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from errata.errors import SourceError
 from errata.records.types import Message, Step, StepRole
 from errata.sources.columns import ColumnError
 
@@ -123,3 +125,11 @@ def _observation(text: str) -> Step:
 
 def _broken(step: Step) -> Step:
     return Step(text=step.text + "\n", role=step.role, source=step.source, train=step.train, turn=step.turn)
+
+
+def words_of(path: str) -> str:
+    """The text of a file, none where no file is named. Raises SourceError."""
+    try:
+        return Path(path).read_text(encoding="utf-8") if path else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"no text in {path}: {error}; set system to a file of UTF-8 text") from None
