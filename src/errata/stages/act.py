@@ -3,7 +3,7 @@
 from errata.records.types import Additions, Attempt, Episode, StepSource, Verdict
 from errata.registry import Count, Most, PromptName, Role, Temperature, stage
 from errata.stages.agent import Trajectory, world_verdict
-from errata.stages.base import Context, gather, named, new_id, quarantined
+from errata.stages.base import Context, gather, named, new_id, quarantined, shared_out
 
 
 @stage(version=1)
@@ -18,14 +18,18 @@ async def act(
     source: StepSource = "student",
     prompt: PromptName = "solve",
     temperature: Temperature | None = None,
+    share: tuple[float, float] = (0.0, 1.0),
     tags: tuple[str, ...] = (),
 ) -> Additions:
     """Play n episodes of at most `limit` turns of the agent each; a teacher's are of the kind `expert`.
 
     With a `window` the agent is shown only its latest turns, as many of both sides together, and the first two. What
     the world says of an episode is its verdict: the score, and its named checks. Attempts whose engine or world failed
-    are quarantined. Begins with `prompt`, by default the problem's own messages.
+    are quarantined. Begins with `prompt`, by default the problem's own messages. Of the problems those in `share` are
+    acted on, as in `sample`.
     """
+    if not shared_out(episode, ctx, share):
+        return Additions()
     template = ctx.prompt(prompt)
     drawn = {} if temperature is None else {"temperature": temperature}
 

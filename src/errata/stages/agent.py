@@ -112,7 +112,11 @@ class Trajectory:
         action = action_of(said[-1].text)
         if action in STOP and action not in await self.session.valid_actions():
             return None
-        turn = await self.session.step(action)
+        return await self.execute()
+
+    async def execute(self) -> Turn:
+        """Give the world the last action that was said, whatever it is, and write down what it answers."""
+        turn = await self.session.step(action_of(self.steps[-1].text))
         self.steps = (*self.steps, observed(turn.observation, next_turn(self.steps)))
         return turn
 

@@ -104,7 +104,10 @@ def _wrong_step(made: Attempt, parent: Attempt, trained: list[str], mask: str) -
 
 def _leaks(row: Row, episode: Episode, attempts: list[Attempt], critiques: list[Critique]) -> Iterator[str]:
     """Privileged text in what the model is shown beyond the problem, and in what others told it."""
-    own = {line.strip() for x in (*attempts, *_parents(episode, attempts, critiques)) for line in x.text.split("\n")}
+    shown = (*attempts, *_parents(episode, attempts, critiques))
+    own = {line.strip() for x in shown for line in x.text.split("\n")}
+    # A turn ends where the next begins, with no line's end between; what a world answered is no secret.
+    own |= {line.strip() for x in shown for s in x.steps if s.turn for line in s.text.split("\n")}
     own |= {line.strip() for m in episode.problem.messages for line in m.content.split("\n")}
     given = set(episode.problem.messages)
     for message in _prompt(row):
