@@ -21,6 +21,7 @@ from errata.records.rows import (
     Row,
     SftRow,
 )
+from errata.records.trajectory import moves
 from errata.records.types import Attempt, Critique, Episode, Message, Note, Pair
 from errata.verifiers.leak import leaked
 
@@ -108,6 +109,7 @@ def _leaks(row: Row, episode: Episode, attempts: list[Attempt], critiques: list[
     own = {line.strip() for x in shown for line in x.text.split("\n")}
     # A turn ends where the next begins, with no line's end between; what a world answered is no secret.
     own |= {line.strip() for x in shown for s in x.steps if s.turn for line in s.text.split("\n")}
+    own |= {m.action for x in shown for m in moves(x.steps)}
     own |= {line.strip() for m in episode.problem.messages for line in m.content.split("\n")}
     given = set(episode.problem.messages)
     for message in _prompt(row):
