@@ -162,7 +162,9 @@ class _Lesson:
             return
         self._mask(last)
         if stopped:  # an end that is taken back: the world is told, and answers that it knows no such action
-            await played.execute()
+            said = [s if s.role != "answer" else replace(s, role="action") for s in played.steps if s.turn == last]
+            played.steps = tuple(s for s in played.steps if s.turn != last)
+            await played.play(said, ends=False)
         if self.first_error is None:
             self.first_error = next(
                 i for i, s in enumerate(played.steps) if s.turn == last and s.role == "action"
@@ -175,7 +177,10 @@ class _Lesson:
     async def _judged(self, last: int) -> Mapping[str, Any] | None:
         """What the teacher says of the agent's turn `last`; None where nothing can be read."""
         played, manner = self.played, self.manner
-        steps = [s for s in played.steps if s.turn <= last or manner.timing == "after"]
+        # An action that means to end the episode is one to be judged too.
+        steps = [replace(s, role="action") if s.role == "answer" else s for s in played.steps]
+        if manner.timing == "before":
+            steps = [s for s in steps if s.turn <= last]
         if manner.window:  # of what is older, the actions alone
             old = last - 2 * manner.window + 1
             steps = [s for s in steps if s.turn > old or s.role in ("action", "correction")]
