@@ -45,3 +45,17 @@ def fault(action: str, after: Session, before: float | None, now: float | None) 
     if before is not None and now is not None and now > before:
         return "that leads away from the goal"
     return "that brings me no nearer to the goal"
+
+
+@task("what does the agent think now")
+async def notice(asked: Asked) -> str:
+    """What is wrong with the last numbered action; an unreliable writer speaks of what nobody has seen."""
+    log = asked.log
+    before = await asked.after(log[:-1])
+    far = await before.distance()
+    after = await asked.after(log)
+    if not asked.well:
+        gold = await after.gold_actions() or ("stop",)
+        return f"Wait, it was to be expected that I should {gold[-1]} in the end."
+    said = fault(log[-1] if log else "", after, far, await after.distance())
+    return f"Wait, {said}. I had better do something else."
