@@ -20,18 +20,9 @@ FORMAT_VERSION = 1
 
 Outcome = Literal["pass", "fail", "unknown"]
 StepRole = Literal[
-    "reasoning",
-    "action",
-    "observation",
-    "reflection",
-    "correction",
-    "critique",
-    "answer",
-    "marker",
-    "feedback",
-    "thought",
-    "tail",
-]
+    "reasoning", "action", "observation", "reflection", "correction", "critique", "answer", "marker", "feedback",
+    "thought", "tail",
+]  # fmt: skip
 """`thought`: an earlier attempt that a later one was shown; `tail`: what a cut took off and kept as context."""
 StepSource = Literal["student", "teacher", "injector", "environment", "template", "rollout"]
 AttemptKind = Literal[

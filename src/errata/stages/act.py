@@ -6,7 +6,7 @@ from errata.prompts import Prompt
 from errata.records.types import Additions, Attempt, AttemptKind, Episode, Note, Outcome, StepSource, Verdict
 from errata.registry import Count, Most, PromptName, Role, StepName, Temperature, stage
 from errata.stages.agent import Trajectory, world_verdict
-from errata.stages.base import Context, chosen, filtered, gather, named, new_id, quarantined
+from errata.stages.base import Context, chosen, filtered, gather, named, new_id, quarantined, shared_out
 
 
 @stage(version=1)
@@ -24,6 +24,7 @@ async def act(
     of: StepName = "",
     outcome: Outcome | Literal["any"] = "fail",
     most: Most = 0,
+    share: tuple[float, float] = (0.0, 1.0),
     tags: tuple[str, ...] = (),
 ) -> Additions:
     """Play n episodes of at most `limit` turns of the agent each; a teacher's are of the kind `expert`.
@@ -32,10 +33,13 @@ async def act(
     the world says of an episode is its verdict: the score, and its named checks. Attempts whose engine or world failed
     are quarantined. An episode begins with `prompt`, by default the problem's own messages.
 
-    With `of`, a step that has acted before, n episodes are played for each of its attempts with this `outcome`, `most`
-    of them at most: another try from the beginning, by an agent that is shown the attempt and the notes about it. Tries
-    at one of which a note that the prompt shows is missing are dropped.
+    Of the problems those in `share` are acted on, as in `sample`. With `of`, a step that has acted before, n episodes
+    are played for each of its attempts with this `outcome`, `most` of them at most: another try from the beginning, by
+    an agent that is shown the attempt and the notes about it. Tries at one of which a note that the prompt shows is
+    missing are dropped.
     """
+    if not shared_out(episode, ctx, share):
+        return Additions()
     template = ctx.prompt(prompt)
     drawn = {} if temperature is None else {"temperature": temperature}
     kind: AttemptKind = "revised" if of else "expert" if source == "teacher" else "sampled"
@@ -51,10 +55,7 @@ async def act(
             source=source, window=window, template=template.label, sampling=drawn,
             first=template.render(episode.problem, before, index=k, shown={"notes": notes} if notes else {}),
         )  # fmt: skip
-        for _ in range(limit):
-            await played.act(await played.ask())
-            if played.over:
-                break
+        await played.run(limit)
         made = played.attempt(kind, tags=named(tags), parent=before and before.id, seen=tuple(told))
         return made, await world_verdict(ctx, made, session)
 
@@ -63,9 +64,7 @@ async def act(
     known = [b for b in starts if not (b and lacking[b.id])]
     tasks = {new_id(episode, ctx, b.id if b else "", k): one(k, b) for b in known for k in range(n)}
     made, drops = await gather(episode, ctx, tasks)
-    unfit = {
-        new_id(episode, ctx, id, k): f"{id} has no {note}" for id, note in lacking.items() if note for k in range(n)
-    }
+    unfit = {new_id(episode, ctx, id, k): f"{id} has no {note}" for id, note in lacking.items() for k in range(n) if note}
     drops += tuple(filtered(episode, ctx, target, "no_note", why) for target, why in unfit.items())
     if drops and not made and not of:
         drops = (*drops, quarantined(episode, ctx, episode.id, drops[0].code, "every episode failed"))
