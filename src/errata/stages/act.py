@@ -64,7 +64,9 @@ async def act(
     known = [b for b in starts if not (b and lacking[b.id])]
     tasks = {new_id(episode, ctx, b.id if b else "", k): one(k, b) for b in known for k in range(n)}
     made, drops = await gather(episode, ctx, tasks)
-    unfit = {new_id(episode, ctx, id, k): f"{id} has no {note}" for id, note in lacking.items() for k in range(n) if note}
+    unfit = {
+        new_id(episode, ctx, id, k): f"{id} has no {note}" for id, note in lacking.items() for k in range(n) if note
+    }
     drops += tuple(filtered(episode, ctx, target, "no_note", why) for target, why in unfit.items())
     if drops and not made and not of:
         drops = (*drops, quarantined(episode, ctx, episode.id, drops[0].code, "every episode failed"))
