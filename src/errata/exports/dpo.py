@@ -91,8 +91,8 @@ def _of_attempts(
 def _parting(turns: Sequence[Message], others: Sequence[Message], first: int, most: int) -> int:
     """How many turns of two episodes of a world are their prompt: those that both begin with, at most `most`.
 
-    They part at a turn of the agent's, never within one, and at least one turn of each is left. `first` is the number of
-    the turn that both begin with.
+    They part at a turn of the agent's, never within one, and at least one turn of each is left. `first` is the number
+    of the turn that both begin with.
     """
     shared = sum(1 for _ in takewhile(lambda both: both[0] == both[1], zip(turns, others, strict=False)))
     at = min(shared, most, len(turns) - 1, len(others) - 1)

@@ -60,14 +60,12 @@ async def act(
         return made, await world_verdict(ctx, made, session)
 
     starts = chosen(episode, of=of, outcome=outcome, most=most) if of else (None,)
-    lacking = {b.id: _missing(episode, b, template) for b in starts if b}
-    known = [b for b in starts if not (b and lacking[b.id])]
+    lacking = {b.id: note for b in starts if b and (note := _missing(episode, b, template))}
+    known = [b for b in starts if not (b and b.id in lacking)]
     tasks = {new_id(episode, ctx, b.id if b else "", k): one(k, b) for b in known for k in range(n)}
     made, drops = await gather(episode, ctx, tasks)
-    unfit = {
-        new_id(episode, ctx, id, k): f"{id} has no {note}" for id, note in lacking.items() for k in range(n) if note
-    }
-    drops += tuple(filtered(episode, ctx, target, "no_note", why) for target, why in unfit.items())
+    unfit = [(new_id(episode, ctx, id, k), f"{id} has no {lacking[id]}") for id in lacking for k in range(n)]
+    drops += tuple(filtered(episode, ctx, id, "no_note", why) for id, why in unfit)
     if drops and not made and not of:
         drops = (*drops, quarantined(episode, ctx, episode.id, drops[0].code, "every episode failed"))
     return Additions(attempts=tuple(a for a, _ in made), verdicts=tuple(v for _, v in made), drops=drops)
