@@ -7,7 +7,7 @@ import pytest
 from tests.runners.support import drilled
 
 pytest.importorskip("ray")
-pytestmark = pytest.mark.usefixtures("one_ray")
+pytestmark = [pytest.mark.usefixtures("one_ray"), pytest.mark.long]
 
 Runs = dict[str, dict[str, Any]]
 

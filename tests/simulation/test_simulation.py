@@ -20,6 +20,8 @@ SEEDS = 1_000
 EVERY_DAY = 200
 """The first seeds are tried by the everyday suite, all of them by .ci/run."""
 LONG = pytest.mark.long
+SLOW = ("a part or version appears file by file",)
+"""Planted faults that few seeds show."""
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +89,7 @@ def cli(*arguments: object, **variables: str) -> "subprocess.CompletedProcess[st
     )
 
 
-@pytest.mark.parametrize("name", PLANTED)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=LONG if n in SLOW else ()) for n in PLANTED])
 def test_a_planted_fault_is_found(name: str) -> None:
     planted = PLANTED[name]
     with ground(engine=planted.engine) as place:

@@ -63,7 +63,7 @@ class Foresight:
         self._squares += squares
         self._pairs += count * (count - 1)
         self._products += total * total - squares
-        urgency = float(self._to_come[stage])
+        urgency = float(self._to_come.get(stage, 0.0))
         if count and self.ending and (shared := self.shared):
             # The problem's mean, drawn towards the usual as far as single replies vary about it.
             urgency += WEIGHT * total / (count + (1 - shared) / shared)

@@ -18,10 +18,10 @@ from errata.engines.base import Identity, Reply, Request
 from errata.engines.code import code_digest
 from errata.engines.logprobs import refuse
 from errata.engines.oracles import Asked, task_for
+from errata.engines.phrases import replied
 from errata.errors import EngineError, RecipeError
 from errata.records import segment as segmentation
 from errata.records.ids import canonical, seed
-from errata.records.types import Finish
 from errata.registry import engine
 
 _CRITIQUE = re.compile(r"first wrong step|critique", re.IGNORECASE)
@@ -64,7 +64,7 @@ class Oracle:
         # Two hashes of one seed, so that how an answer is wrong does not depend on how likely it was to be.
         well = seed(oracle="skill", seed=request.seed) / 2**63 < self._skill
         rng = random.Random(seed(oracle="answer", seed=request.seed))
-        return _reply(request, _answer(request, chain, well, rng))
+        return replied(request, _answer(request, chain, well, rng))
 
     async def close(self) -> None:
         """Nothing to free."""
@@ -149,16 +149,3 @@ def _remaining(prefix: str, steps: list[str]) -> str:
 def _subject(step: str) -> str:
     """The name that a step computes; the answer's own word for the last one."""
     return (step.split() or [""])[0]
-
-
-def _reply(request: Request, text: str) -> Reply:
-    """`text` within the request's stop texts and token limit."""
-    finish: Finish = "stop"
-    stops = [at for at in (text.find(s) for s in request.sampling.stop) if at >= 0]
-    text = text[: min(stops)] if stops else text
-    words = list(re.finditer(r"\S+", text))
-    limit = max(request.sampling.max_tokens, 0)
-    if len(words) > limit:
-        text, words, finish = text[: words[limit - 1].end() if limit else 0], words[:limit], "length"
-    prompt = sum(len(m.content.split()) for m in request.messages)
-    return Reply(text=text, finish=finish, prompt_tokens=prompt, completion_tokens=len(words))

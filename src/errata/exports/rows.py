@@ -27,11 +27,15 @@ def transition(before: Outcome, after: Outcome) -> Transition:
 def conversation(attempt: Attempt) -> tuple[tuple[Message, ...], tuple[Span, ...]]:
     """The attempt's turns as messages, and a span for each of its steps on the assistant's turns.
 
-    Message indices count from the first turn of the attempt; add the length of the prompt.
+    Message indices count from the first turn of the attempt; add the length of the prompt. What a world answers to the
+    last action is no turn of them: nobody replies to it.
     """
     messages: list[Message] = []
     spans: list[Span] = []
-    for turn in range(max((s.turn for s in attempt.steps), default=-1) + 1):
+    last = max((s.turn for s in attempt.steps), default=-1)
+    if attempt.steps and attempt.steps[-1].role == "observation":
+        last -= 1
+    for turn in range(last + 1):
         steps = [s for s in attempt.steps if s.turn == turn]
         mine = turn % ASSISTANT_TURNS == 0
         start = 0
@@ -49,13 +53,16 @@ def conversation(attempt: Attempt) -> tuple[tuple[Message, ...], tuple[Span, ...
 def rendered(episode: Episode, ctx: ExportContext, attempt: Attempt, prompt: str) -> tuple[Message, ...]:
     """What a row begins with: the problem's own messages, or `prompt` with what the attempt revises and its critique.
 
-    A prompt file is shown no privileged context here, so that none can reach a row by it.
+    It sees the notes about the attempt by their kinds. A prompt file is shown no privileged context here, nor a note
+    whose writer saw some, so that none can reach a row by it.
     """
     if not prompt:
         return episode.problem.messages
     first = episode.attempt(attempt.parent) if attempt.parent else None
     critique = next((c for c in episode.critiques if c.id == attempt.critique), None)
-    return ctx.prompt(prompt).render(episode.problem, first, critique, index=attempt.index)
+    notes = {n.kind: n.text for n in episode.notes if n.about == attempt.id and not n.seen}
+    shown = {"notes": notes} if notes else {}
+    return ctx.prompt(prompt).render(episode.problem, first, critique, index=attempt.index, shown=shown)
 
 
 def shifted(spans: Iterable[Span], by: int) -> tuple[Span, ...]:

@@ -99,7 +99,7 @@ def _row(episode: Episode, ctx: ExportContext, attempt: Attempt, id: str, prompt
         id=id, episode=episode.id, split=episode.problem.split, messages=(*asked, *turns),
         spans=spans, style=attempt.style, lineage=lineage, seen=attempt.seen, tags=attempt.tags,
         transition=_transition(episode, attempt),
-        metrics=(trained_share(spans),),
+        metrics=(trained_share(spans),), task=episode.problem.task,
     )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from msgspec import structs
 
 from errata.errors import RecipeError
 from errata.records.ids import canonical
+from errata.records.trajectory import moves
 from errata.records.types import Attempt, Critique, Message, Problem
 
 FILES = Path(__file__).parent / "files"
@@ -191,6 +192,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "steps": [s.text for s in attempt.steps],
         "lines": [s.text.rstrip() for s in attempt.steps],
         "tags": {t.name: t.value for t in attempt.tags},
+        "moves": [m._asdict() for m in moves(attempt.steps)],
     }
 
 

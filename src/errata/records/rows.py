@@ -6,7 +6,7 @@ and `metrics`, over which corpus operations and cards work, whatever its kind.
 
 from msgspec import Struct
 
-from errata.records.types import Message, Outcome, StepRole, Tag, Transition
+from errata.records.types import Message, Outcome, StepRole, Tag, Task, Transition
 
 
 class Span(Struct, frozen=True, kw_only=True, gc=False):
@@ -50,6 +50,8 @@ class SftRow(Struct, frozen=True, kw_only=True, gc=False):
     """Privileged context seen by the makers of anything in the row."""
     tags: tuple[Tag, ...] = ()
     metrics: tuple[Metric, ...] = ()
+    task: Task | None = None
+    """Where the row is a trajectory in a text world: what it takes to play it again."""
 
 
 class DpoRow(Struct, frozen=True, kw_only=True, gc=False):

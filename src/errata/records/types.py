@@ -174,6 +174,8 @@ class Attempt(Struct, frozen=True, kw_only=True, gc=False):
     seen: tuple[str, ...] = ()
     """Privileged context that its maker saw: reference answer, gold_steps, first_error, ..."""
     tags: tuple[Tag, ...] = ()
+    calls: tuple[Call, ...] = ()
+    """For a trajectory, which many exchanges made: those of its turns, in order; `call` is then None."""
     logprobs: tuple[float, ...] = ()
     """Where they were asked for: natural logarithms of the maker's own probabilities (temperature 1) of the tokens that
     it sampled, in order, end-of-turn token included; a prefix that it continued has none."""

@@ -121,6 +121,7 @@ def check_calls(dataset: Location, journal: Location | JournalAudit) -> list[str
 def calls(episode: Episode) -> Iterator[Call]:
     """Every exchange that an episode says it was made by."""
     yield from (a.call for a in episode.attempts if a.call is not None)
+    yield from (call for a in episode.attempts for call in a.calls)
     yield from (c.call for c in episode.critiques if c.call is not None)
 
 

@@ -7,9 +7,6 @@ The phrase stands in the last line of the last user turn, whatever else the prom
 Each module of this package holds the tasks of one family of methods.
 """
 
-import functools
-import importlib
-import pkgutil
 import random
 import re
 from collections.abc import Callable, Mapping
@@ -18,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from errata.chains import Chain, Finding, first_error
+from errata.engines.phrases import Phrases
 from errata.errors import EngineError
 from errata.records.segment import segment
 from errata.records.types import Message
 
 _NUMBERED = re.compile(r"^\[\d+\] ?(.*)$", re.MULTILINE)
 _SOLUTION = re.compile(r"^.*\bSolution:[ \t]*\n", re.MULTILINE | re.IGNORECASE)
-_TASKS: dict[str, "Task"] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,31 +70,8 @@ class Asked:
 Task = Callable[[Asked], str | Mapping[str, Any]]
 
 
-def task(phrase: str) -> Callable[[Task], Task]:
-    """Register what answers a request whose last line holds `phrase`, in any case."""
-
-    def mark(function: Task) -> Task:
-        if _TASKS.setdefault(phrase.lower(), function) is not function:
-            raise ValueError(f"two tasks of the oracle are called {phrase!r}")
-        return function
-
-    return mark
-
-
-@functools.cache
-def tasks() -> Mapping[str, Task]:
-    """All tasks by their phrases, longer ones first, so that a phrase may hold another."""
-    for module in sorted(m.name for m in pkgutil.iter_modules([str(Path(__file__).parent)])):
-        importlib.import_module(f"{__name__}.{module}")
-    return {phrase: _TASKS[phrase] for phrase in sorted(_TASKS, key=lambda p: (-len(p), p))}
-
-
-def task_for(text: str) -> Task | None:
-    """The task that the last line of a user turn names, if any."""
-    line = text.rstrip().rsplit("\n", 1)[-1].lower()
-    return next((task for phrase, task in tasks().items() if phrase in line), None)
-
-
-def files() -> tuple[Path, ...]:
-    """The source files of all tasks: they determine what the oracle answers."""
-    return tuple(sorted(Path(__file__).parent.glob("*.py")))
+_PHRASES: Phrases[Task] = Phrases(__name__, Path(__file__).parent)
+task = _PHRASES.task
+tasks = _PHRASES.tasks
+task_for = _PHRASES.find
+files = _PHRASES.files
