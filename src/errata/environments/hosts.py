@@ -14,7 +14,7 @@ from errata import registry
 from errata.environments.answers import Flood, Nonsense, Question, checked_answer, checked_text, checked_turn
 from errata.environments.base import Turn, World
 from errata.environments.processes import Hosted, Processes
-from errata.errors import WorldError
+from errata.errors import ErrataError, WorldError
 from errata.records.types import Task
 from errata.registry import Component
 
@@ -166,6 +166,8 @@ def begin(world: World, task: Task) -> Inline:
         first = world.reset(_spec(task))
     except (ValueError, KeyError, TypeError) as error:
         raise WorldError("world_spec", f"{task.world} cannot play the task: {type(error).__name__}: {error}") from error
+    except ErrataError:
+        raise
     except Exception as error:
         raise _failed(task, error) from error
     try:

@@ -64,9 +64,10 @@ class _Worlds:
 
     def _open(self, message: dict[str, Any]) -> Answer:
         """Reset and replay: the first observation and the turns."""
-        while len(self._held) >= self._live:
-            self._held.popitem(last=False)
-        world = self._classes[message["world"], message["folder"]]()
+        made = self._classes[message["world"], message["folder"]]
+        self._held.pop(message["session"], None)
+        self._make_room(made)
+        world = made()
         try:
             first = world.reset(message["spec"])
         except (ValueError, KeyError, TypeError) as error:
@@ -78,6 +79,14 @@ class _Worlds:
             turns.append(msgspec.to_builtins(checked_turn(world.step(action))))
         self._held[message["session"]] = world
         return {"first": first, "turns": turns}
+
+    def _make_room(self, made: Callable[..., World]) -> None:
+        """Let the oldest go; a class may say how many of its own a process can hold at once (`live`)."""
+        alike = [number for number, world in self._held.items() if type(world) is made]
+        for number in alike[: max(0, len(alike) + 1 - getattr(made, "live", self._live))]:
+            del self._held[number]
+        while len(self._held) >= self._live:
+            self._held.popitem(last=False)
 
     def _get(self, message: dict[str, Any]) -> World:
         number = message["session"]
