@@ -1,18 +1,20 @@
 """ScienceWorld: 30 kinds of experiments of a primary school in a house of ten rooms (Wang et al., arXiv:2203.07540).
 
 The simulator is a Java program, in the wheel of the extra `scienceworld`; Java itself comes from the system (Debian:
-default-jre-headless). One Java machine serves all worlds of a process, `live` of them at most, in a heap of 768 MB.
-As it comes, the simulator is not deterministic in two ways, and both are mended here without changing a rule of it: the
-order in which things are listed follows the identity hashes of Java objects, which are made constant, and all worlds
-share one generator of random numbers, which is exchanged for the world's own before every action.
+default-jre-headless). One Java machine, with a heap of 768 MB, serves all worlds of a process. As it comes, a simulator
+answers the same actions in other ways after another history of its machine: things are listed by the identity hashes of
+Java objects, which are made constant here, and all worlds share what classes hold, so each is played by classes of its
+own, loaded anew, that are used again for the next task when the world is gone.
 
-Measured on two busy cores: 3 s to start Java, 0.5 to 3 s to begin a task, 10 to 40 ms an action, 0.1 to 0.9 s for the
-valid actions (up to 3,000), 1 to 30 s for a gold path, once a task; a world takes 10 MB, a process 500 to 900.
+Measured on two busy cores: 3 s to start Java, 5 to 10 s to begin a task in new classes, 0.5 to 3 s in used ones, 10 to
+50 ms an action, 0.1 to 0.9 s for the valid actions (up to 3,000), 1 to 30 s for a gold path, once a task and process.
+A process takes 130 MB and 25 to 40 more for each world that is alive at once, `live` of them at most.
 """
 
 import atexit
 import random
 import re
+import weakref
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import Any, ClassVar
@@ -69,7 +71,7 @@ _GOAL = re.compile(r"^\d+\t(true|false)\t\s*\S+\t(.+)$", re.MULTILINE)
 class ScienceWorld:
     """Boil water, grow a plant, test what conducts: experiments in a simulated house."""
 
-    live: ClassVar[int] = 16
+    live: ClassVar[int] = 8
     instructions = (
         "You are in a house with a workshop, a greenhouse and other rooms, and have a task of science to do. Every "
         "turn, say one action in a few words, such as: look around, look at OBJECT, go to PLACE, open OBJECT, "
@@ -79,12 +81,9 @@ class ScienceWorld:
         "the one that you mean."
     )
     snapshots = False
-    _playing: ClassVar["ScienceWorld | None"] = None
-    """The world whose random numbers the simulator draws now."""
 
     def __init__(self) -> None:
-        self._game: Any = None
-        self._random: Any = None
+        self._game: _Game | None = None
         self._spec = ("", 0, "")
         self._taken: tuple[str, ...] = ()
         self._score = 0
@@ -104,29 +103,28 @@ class ScienceWorld:
     def reset(self, spec: Mapping[str, Any]) -> str:
         """Begin; the task and a look around."""
         self._spec = _checked(spec)
-        self._game, self._random = _simulator().new()
+        if self._game is None:
+            self._game = _simulator().take()
+            weakref.finalize(self, _simulator().give, self._game)
         self._taken, self._score, self._over = (), 0, False
-        self._own()
-        self._game.load(*self._spec, False)
-        return f"{self._game.freeActionTaskDesc().strip()}\n\n{self._game.freeActionLook().strip()}"
+        self._say("load", *self._spec, False)
+        return f"{self._say('freeActionTaskDesc').strip()}\n\n{self._say('freeActionLook').strip()}"
 
     def step(self, action: str) -> Turn:
         """Act; time passes with every action that is understood."""
         if self._over:
             return self._turn("The episode has ended.", valid=False)
-        self._own()
-        said = str(self._game.step(action.encode("utf-8", "replace").decode())).strip()
+        said = str(self._say("step", action.encode("utf-8", "replace").decode())).strip()
         self._taken = (*self._taken, action)
-        self._score = round(100 * self._game.getScore())
-        self._over = bool(self._game.getCompleted()) or self._score < 0
+        self._score = round(100 * self._say("getScore"))
+        self._over = bool(self._say("getCompleted")) or self._score < 0
         return self._turn(said, valid=said != UNKNOWN)
 
     def valid_actions(self) -> tuple[str, ...]:
         """All that the simulator offers, sorted; some hundreds to thousands."""
         if self._over:
             return ()
-        self._own()
-        return tuple(sorted(set(self._game.getValidActionObjectCombinations())))
+        return tuple(sorted(set(self._say("getValidActionObjectCombinations"))))
 
     def gold_actions(self) -> tuple[str, ...] | None:
         """The rest of the simulator's gold path, which need not be the shortest; None off the path."""
@@ -142,9 +140,8 @@ class ScienceWorld:
 
     def checks(self) -> dict[str, bool]:
         """The goals that the simulator scores, by its own words for them."""
-        self._own()
         found: dict[str, bool] = {}
-        for met, goal in _GOAL.findall(self._game.getGoalProgressStr()):
+        for met, goal in _GOAL.findall(self._say("getGoalProgressStr")):
             number = sum(name.partition(" (")[0] == goal for name in found)
             found[f"{goal} ({number + 1})" if number else goal] = met == "true"
         return found
@@ -162,10 +159,44 @@ class ScienceWorld:
         reward = max(0, min(100, self._score)) / 100
         return Turn(observation=observation, reward=reward, done=self._over, valid=valid, changed=valid)
 
-    def _own(self) -> None:
-        if ScienceWorld._playing is not self:
-            _simulator().exchange(self._random)
-            ScienceWorld._playing = self
+    def _say(self, name: str, *arguments: Any) -> Any:
+        if self._game is None:
+            raise RuntimeError("the world has not begun")
+        return self._game(name, *arguments)
+
+
+class _Game:
+    """A simulator whose classes no other shares. It is called by the names of its methods; lists of texts are tuples.
+
+    py4j itself would take methods for the same that are of classes of the same name, so none of the simulator's own
+    objects is given to it to be called.
+    """
+
+    def __init__(self, gateway: Any, jar: str) -> None:
+        java = gateway.jvm
+        self._array = gateway.new_array
+        urls = self._array(java.java.net.URL, 1)
+        urls[0] = java.java.io.File(jar).toURI().toURL()
+        loader = java.java.net.URLClassLoader(urls, java.java.lang.ClassLoader.getPlatformClassLoader())
+        found = loader.loadClass("scienceworld.runtime.pythonapi.PythonInterface")
+        self._object, self._list, self._join = (
+            java.java.lang.Object,
+            java.java.util.ArrayList,
+            java.java.lang.String.join,
+        )
+        maker = found.getDeclaredConstructor(self._array(java.java.lang.Class, 0))
+        self._made = maker.newInstance(self._array(self._object, 0))
+        self._methods = {method.getName(): method for method in found.getMethods()}
+
+    def __call__(self, name: str, *arguments: Any) -> Any:
+        given = self._array(self._object, len(arguments))
+        for i, value in enumerate(arguments):
+            given[i] = value
+        value = self._methods[name].invoke(self._made, given)
+        if value is None or isinstance(value, str | int | float):
+            return value
+        joined = str(self._join("\n", self._list(value)))
+        return tuple(joined.split("\n")) if joined else ()
 
 
 class _Simulator:
@@ -185,24 +216,21 @@ class _Simulator:
             raise ErrataError(
                 "the world `scienceworld` needs Java, which is not installed: apt-get install default-jre-headless"
             ) from error
-        self._gateway = JavaGateway(
+        self._gateway: Any = JavaGateway(
             gateway_parameters=GatewayParameters(auto_field=True, port=port), java_process=process
         )
         self._process = process
-        java = self._gateway.jvm
-        self._shared = getattr(getattr(java.scala.util, "Random$"), "MODULE$")
-        self._field = java.java.lang.Class.forName("scala.util.Random").getDeclaredField("self")
-        self._field.setAccessible(True)
+        self._jar = JAR_PATH
+        self._free: list[_Game] = []
         atexit.register(self.close)
 
-    def new(self) -> tuple[Any, Any]:
-        """A world that is not loaded, and its generator of random numbers."""
-        java = self._gateway.jvm
-        return java.scienceworld.runtime.pythonapi.PythonInterface(), java.java.util.Random(0)
+    def take(self) -> _Game:
+        """A simulator that nobody uses."""
+        return self._free.pop() if self._free else _Game(self._gateway, self._jar)
 
-    def exchange(self, generator: Any) -> None:
-        """Let all that the simulator draws come from this generator."""
-        self._field.set(self._shared, generator)
+    def give(self, game: _Game) -> None:
+        """It is used no more."""
+        self._free.append(game)
 
     def close(self) -> None:
         """End Java, which ends when its input does."""
@@ -221,11 +249,12 @@ def _simulator() -> _Simulator:
 @lru_cache(maxsize=256)
 def _gold(spec: tuple[str, int, str]) -> tuple[str, ...]:
     """The gold path of a task, found in a world of its own."""
-    game, generator = _simulator().new()
-    _simulator().exchange(generator)
-    ScienceWorld._playing = None
-    game.load(*spec, True)
-    return tuple(game.getGoldActionSequence())
+    game = _simulator().take()
+    try:
+        game("load", *spec, True)
+        return tuple(game("getGoldActionSequence"))
+    finally:
+        _simulator().give(game)
 
 
 def _checked(spec: Mapping[str, Any]) -> tuple[str, int, str]:

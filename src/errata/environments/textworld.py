@@ -12,6 +12,7 @@ action; 70 MB a process, 1 MB a world.
 import os
 import random
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -63,7 +64,9 @@ class TextWorld:
             admissible_commands=True, policy_commands=True, max_score=True, won=True, lost=True, objective=True,
             description=True, facts=True,
         )  # fmt: skip
-        self._env = textworld.start(str(game), request_infos=wanted)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the interpreter does not know the game, which is new
+            self._env = textworld.start(str(game), request_infos=wanted)
         self._env.seed(0)
         self._state = self._env.reset()
         self._over = False
