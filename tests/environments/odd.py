@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from msgspec.structs import replace
 
@@ -16,6 +17,7 @@ from errata.records.types import Additions, Attempt, Drop, Episode, Message, Pro
 from errata.registry import environment, source, stage
 
 KEPT: list[bytearray] = []
+ALIVE: WeakSet[Any] = WeakSet()
 
 
 ODD: dict[str, Any] = {
@@ -50,6 +52,9 @@ class _Base:
 
     def step(self, action: str) -> Any:
         self.said.append(action)
+        ALIVE.add(self)
+        if action == "alive":
+            return Turn(observation=str(len(ALIVE)), reward=0.0)
         turn = Turn(observation=f"{len(self.said)} {action}", reward=min(1.0, len(self.said) / 100))
         if "once:" in action:
             marker = Path(action.removeprefix("once:"))
@@ -79,6 +84,13 @@ class _Base:
 @environment(version=1, inline=False)
 class Odd(_Base):
     """In a process."""
+
+
+@environment(version=1, inline=False)
+class Heavy(_Base):
+    """One at a time."""
+
+    live = 1
 
 
 @environment(version=1)

@@ -163,6 +163,17 @@ def test_one_process_serves_many_sessions_and_nobody_sees_which_worlds_it_holds(
     assert len(set(played(work, live=live))) == 1
 
 
+def test_a_class_may_say_how_many_of_its_worlds_a_process_holds() -> None:
+    async def work(worlds: Worlds) -> None:
+        light = await worlds.open(odd(), ("a",))
+        heavy = [await worlds.open(odd("odd.py:Heavy", words=i)) for i in range(3)]
+        for _ in range(2):
+            assert {(await session.step("alive")).observation for session in heavy} == {"1"}
+        assert (await light.step("b")).observation == "2 b"
+
+    played(work)
+
+
 def test_a_process_that_has_grown_is_replaced_between_two_calls() -> None:
     async def work(worlds: Worlds) -> None:
         small, large = await worlds.open(odd()), await worlds.open(odd())

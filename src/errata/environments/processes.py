@@ -74,8 +74,6 @@ class _Host:
         self._deadline, self._arguments = deadline, (str(live), str(memory))
         self.lock = asyncio.Lock()
         self.sessions = 0
-        self.life = 0
-        """Counts processes: what was opened in another life is gone."""
         self._process: Process | None = None
         self._loaded: set[tuple[str, str]] = set()
         self._freed: list[int] = []
@@ -122,15 +120,14 @@ class _Host:
             raise _Gone
         return value
 
-    def free(self, session: int, life: int) -> None:
+    def free(self, session: int) -> None:
         """The world of a session is needed no more; the process is told with its next call."""
         self.sessions -= 1
-        if life == self.life:
+        if self._process is not None:
             self._freed.append(session)
 
     async def _end(self) -> None:
         process, self._process = self._process, None
-        self.life += 1
         self._worn = False
         self._loaded.clear()
         self._freed.clear()
@@ -156,7 +153,6 @@ class Hosted:
         self._place, self._folder, self._opened = place, folder, opened
         self._host, self._number = place.assign()
         self._turn = asyncio.Lock()
-        self._life = -1
         self._begun = self._retried = self._closed = False
         self._failure: WorldError | None = None
         opened.add(self)
@@ -205,7 +201,7 @@ class Hosted:
         if not self._closed:
             self._closed = True
             self._opened.discard(self)
-            self._host.free(self._number, self._life)
+            self._host.free(self._number)
 
     async def _question(self, question: Question) -> Any:
         return await self._ask({"ask": question}, KINDS[question])
@@ -228,7 +224,7 @@ class Hosted:
 
     async def _once(self, message: dict[str, Any] | None, kind: Any, actions: tuple[str, ...]) -> Any:
         await self._host.ready()
-        if self._life != self._host.life:
+        if not self._begun:
             await self._replay(actions)
         if message is None:
             return None
@@ -248,7 +244,7 @@ class Hosted:
         if found.refused:
             self._failure = self._error("spec", f"cannot play the task: {found.refused}")
             raise self._failure
-        self._life, self._begun = self._host.life, True
+        self._begun = True
         self.first, self.actions, self.turns = found.first, actions, found.turns
 
     def _error(self, code: str, why: str) -> WorldError:

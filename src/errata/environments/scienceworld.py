@@ -248,11 +248,17 @@ def _simulator() -> _Simulator:
 
 @lru_cache(maxsize=256)
 def _gold(spec: tuple[str, int, str]) -> tuple[str, ...]:
-    """The gold path of a task, found in a world of its own."""
+    """The gold path of a task, found and tried in a world of its own: up to the action that ends it, or empty."""
     game = _simulator().take()
     try:
         game("load", *spec, True)
-        return tuple(game("getGoldActionSequence"))
+        path = tuple(game("getGoldActionSequence"))
+        game("load", *spec, False)
+        for i, action in enumerate(path):
+            game("step", action)
+            if game("getCompleted"):
+                return path[: i + 1] if game("getScore") >= 1 else ()
+        return ()
     finally:
         _simulator().give(game)
 
