@@ -99,8 +99,16 @@ def _row(episode: Episode, ctx: ExportContext, attempt: Attempt, id: str, prompt
         id=id, episode=episode.id, split=episode.problem.split, messages=(*asked, *turns),
         spans=spans, style=attempt.style, lineage=lineage, seen=attempt.seen, tags=attempt.tags,
         transition=_transition(episode, attempt),
-        metrics=(trained_share(spans),), task=episode.problem.task,
+        metrics=(trained_share(spans), *_reward(episode, attempt)), task=episode.problem.task,
     )  # fmt: skip
+
+
+def _reward(episode: Episode, attempt: Attempt) -> tuple[Metric, ...]:
+    """What the world gave a trajectory: a replay of the row must come to the same."""
+    if episode.problem.task is None:
+        return ()
+    said = (v.score for v in episode.verdicts if (v.target, v.verifier) == (attempt.id, "world"))
+    return tuple(Metric(name="reward", value=score) for score in said if score is not None)[:1]
 
 
 def _transition(episode: Episode, attempt: Attempt) -> Transition:
