@@ -1,6 +1,6 @@
 """The one protocol of all text worlds: reset, step, and what a world may know of its own goal.
 
-    @environment(version=1)
+    @environment(version=1, name="crafting")
     class Crafting:
         '''Get and craft items until the goal is in the inventory.'''
 
@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Protocol
 from msgspec import Struct
 
 from errata.records.ids import canonical, seed
+from errata.registry import find
 
 DEAD_END = math.inf
 """The distance to a goal that can no longer be reached."""
@@ -86,6 +87,11 @@ class World(Protocol):
 
 
 def split_of(world: str, spec: Mapping[str, Any]) -> str:
-    """The split that a task belongs to by a hash of itself, whoever draws it: no task is in two."""
-    place = seed(split=world, task=canonical(dict(spec))) / 2**63
+    """The split that a task belongs to by a hash of itself, whoever draws it: no task is in two.
+
+    A world whose tasks are alike though their specs differ tells what they share by a class method `kin(spec)`, plain
+    JSON; all of one kin are in one split. Raises RecipeError for a world that is not registered.
+    """
+    kin = getattr(find("environment", world).make, "kin", dict)
+    place = seed(split=world, task=canonical(kin(spec))) / 2**63
     return next(name for name, end in SPLITS if place < end)

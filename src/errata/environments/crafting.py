@@ -40,8 +40,8 @@ class _Task(NamedTuple):
     """How many there are of the base items that are not without end."""
     order: tuple[str, ...]
     """The goal and all that it is made of, ingredients before products."""
-    base: tuple[str, ...]
-    """Items that no recipe makes, in the order in which recipes name them."""
+    base: dict[str, frozenset[int]]
+    """Items that no recipe makes, in the order in which recipes name them: what recipes take of them for one use."""
 
     def missing(self, have: Mapping[str, int]) -> dict[str, int]:
         """What must yet be got or crafted, in whole multiples of recipes; products before ingredients.
@@ -102,6 +102,11 @@ class Crafting:
         recipes = [{"make": r.make, "count": r.number, "using": [list(part) for part in r.parts]} for r in shown]
         return {"goal": task.goal, "count": task.number, "recipes": recipes, "scarce": scarce}
 
+    @classmethod
+    def kin(cls, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Goal and number: they decide the way, whatever other recipes are shown beside those that it needs."""
+        return {"goal": spec["goal"], "count": spec["count"]}
+
     def reset(self, spec: Mapping[str, Any]) -> str:
         """Begin with an empty inventory. The observation is the recipes, what is scarce, and the goal."""
         self._task = task = _checked(spec)
@@ -144,16 +149,15 @@ class Crafting:
             return ()
         missing = self._task.missing(self._have)
         found = []
-        for item in self._task.base:
-            numbers = {n for r in self._task.recipes.values() for part, n in r.parts if part == item}
-            numbers.add(missing.get(item, 0))
+        for item, portions in self._task.base.items():
             most = self._left.get(item, LARGEST)
-            found += [f"get {n} {item}" for n in sorted(numbers) if 0 < n <= most]
+            found += [f"get {n} {item}" for n in sorted(portions | {missing.get(item, 0)}) if 0 < n <= most]
         for recipe in self._task.recipes.values():
-            most = min(self._have.get(item, 0) // n for item, n in recipe.parts)
-            most = min(most, LARGEST // max(recipe.number, *(n for _, n in recipe.parts)))
-            numbers = {1, missing.get(recipe.make, 0) // recipe.number, most}
-            found += [recipe.command(n) for n in sorted(numbers) if 0 < n <= most]
+            uses = min([self._have.get(item, 0) // n for item, n in recipe.parts])
+            if uses:
+                most = min(uses, LARGEST // max(recipe.number, *(n for _, n in recipe.parts)))
+                numbers = {1, missing.get(recipe.make, 0) // recipe.number, most}
+                found += [recipe.command(n) for n in sorted(numbers) if 0 < n <= most]
         return (*found, "inventory")
 
     def gold_actions(self) -> tuple[str, ...] | None:
@@ -253,12 +257,15 @@ def _parts(using: str) -> dict[str, int] | None:
 def _task(goal: str, number: int, recipes: Iterable[Recipe], scarce: dict[str, int]) -> _Task:
     """What follows from sound values. Raises ValueError for recipes in a circle."""
     known = {recipe.make: recipe for recipe in recipes}
-    named = dict.fromkeys(item for recipe in known.values() for item, _ in recipe.parts)
+    taken: dict[str, set[int]] = {}
+    for item, n in (part for recipe in known.values() for part in recipe.parts):
+        taken.setdefault(item, set()).add(n)
+    base = {item: frozenset(portions) for item, portions in taken.items() if item not in known}
     seen: set[str] = set()
     for item in known:  # also those that the goal does not need: no item may be made of itself
         tuple(below(item, known, seen))
     order = tuple(below(goal, known, set()))
-    return _Task(goal, number, known, scarce, order, tuple(item for item in named if item not in known))
+    return _Task(goal, number, known, scarce, order, base)
 
 
 def _most(task: _Task) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from errata.environments.base import DEAD_END, Turn
-from errata.environments.house_tasks import AWAY, BROKEN, FLOOR, HANDS, House, State, drawn, house_of, shortest
+from errata.environments.house_tasks import AWAY, BROKEN, FLOOR, HANDS, Household, State, drawn, house_of, shortest
 from errata.registry import environment
 
 
@@ -23,7 +23,10 @@ class _Past(NamedTuple):
 
 
 class _Refused(Exception):
-    """The action is not understood or not allowed; its text is the observation."""
+    """The action is not understood or not allowed; its text is the observation.
+
+    It repeats no words of the agent's: so it is short, and tells nothing of what is not seen.
+    """
 
 
 class _Done(NamedTuple):
@@ -36,7 +39,7 @@ class _Done(NamedTuple):
 
 
 @environment(version=1, name="house")
-class HouseWorld:
+class House:
     """Put objects in their places; the reward is 1 when all lie there, else 0."""
 
     instructions: ClassVar[str] = (
@@ -71,13 +74,14 @@ class HouseWorld:
     def _begin(self, state: State, past: tuple[_Past, ...]) -> None:
         self._state = state
         self._past = list(past)
+        gone = BROKEN in state.at or AWAY in state.at
+        self._over = self._house.solved(state) or (gone and self._way() is None)
 
     def step(self, action: str) -> Turn:
         """Act. `the` and case do not matter, and `on` is as good as `in`."""
-        if self._over():
-            return Turn(
-                observation="the episode is over.", reward=self._reward(), done=True, valid=False, changed=False
-            )
+        if self._over:
+            reward = float(self._house.solved(self._state))
+            return Turn(observation="the episode is over.", reward=reward, done=True, valid=False, changed=False)
         words = " ".join(word for word in action.lower().strip(" \t\r\n.").split() if word != "the")
         verb, _, rest = words.partition(" ")
         try:
@@ -95,23 +99,12 @@ class HouseWorld:
         self._state = made.state
         if made.final:
             self._past.clear()
-        return self._turn(made, changed)
-
-    def _turn(self, made: _Done, changed: bool) -> Turn:
-        if self._house.solved(self._state):
-            return Turn(observation=f"{made.said} solved.", reward=1.0, done=True)
-        if made.final and self._over():
-            return Turn(observation=f"{made.said} the goal is lost.", reward=0.0, done=True)
-        return Turn(observation=made.said, reward=0.0, changed=changed)
-
-    def _over(self) -> bool:
-        """Whether the goal holds, or is lost: only what cannot be undone loses it, and clears the past."""
-        if self._house.solved(self._state):
-            return True
-        return any(p in (BROKEN, AWAY) for p in self._state.at) and self._way() is None
-
-    def _reward(self) -> float:
-        return float(self._house.solved(self._state))
+            self._over = self._way() is None
+            lost = " the goal is lost." * self._over
+            return Turn(observation=f"{made.said}{lost}", reward=0.0, done=self._over)
+        self._over = changed and self._house.solved(made.state)
+        solved = " solved." * self._over
+        return Turn(observation=f"{made.said}{solved}", reward=float(self._over), done=self._over, changed=changed)
 
     def _undo(self) -> _Done:
         if not self._past:
@@ -166,7 +159,7 @@ class HouseWorld:
         if place in self._house.containers and place not in self._state.opened:
             raise _Refused(f"{_bare(place)} is closed.")
         if thing not in self._house.objects or self._at(thing) != place:
-            raise _Refused(f"no {thing} there." if thing else "take what?")
+            raise _Refused("that is not there.")
         return _Done(self._moved(thing, HANDS), f"you take {thing}.")
 
     def _put(self, rest: str) -> _Done:
@@ -195,24 +188,24 @@ class HouseWorld:
         for far, key in self._house.doors[self._state.room]:
             if far == room:
                 return key
-        raise _Refused(f"no door to {room}." if room else "which room?")
+        raise _Refused("no such door here.")
 
     def _place(self, name: str) -> str:
         """The full name of furniture of this room, by that or its kind alone."""
         for place in self._house.furniture[self._state.room]:
             if name in (place, _bare(place)):
                 return place
-        raise _Refused(f"no {name} here." if name else "which place?")
+        raise _Refused("no such place here.")
 
     def _container(self, name: str) -> str:
         place = self._place(name)
         if place not in self._house.containers:
-            raise _Refused(f"{_bare(place)} has no lid.")
+            raise _Refused(f"{_bare(place)} does not open.")
         return place
 
     def _held(self, thing: str) -> None:
         if thing not in self._house.objects or self._at(thing) != HANDS:
-            raise _Refused(f"you do not hold {thing}." if thing else "hold what?")
+            raise _Refused("you do not hold that.")
 
     def _at(self, thing: str) -> str:
         return self._state.at[self._house.objects.index(thing)]
@@ -242,7 +235,7 @@ class HouseWorld:
 
     def valid_actions(self) -> tuple[str, ...]:
         """Actions that the world would allow now, each in its one canonical form; none after the end."""
-        if self._over():
+        if self._over:
             return ()
         house, state = self._house, self._state
         room = state.room
@@ -286,11 +279,11 @@ class HouseWorld:
         at = self._state.at
         return {**goals, "nothing broken": BROKEN not in at, "nothing thrown away": AWAY not in at}
 
-    def snapshot(self) -> tuple[House, State, tuple[_Past, ...]]:
+    def snapshot(self) -> tuple[Household, State, tuple[_Past, ...]]:
         """The house, its state, and what can be undone."""
         return self._house, self._state, tuple(self._past)
 
-    def restore(self, state: tuple[House, State, tuple[_Past, ...]]) -> None:
+    def restore(self, state: tuple[Household, State, tuple[_Past, ...]]) -> None:
         """Return to the state of a snapshot."""
         house, now, past = state
         if house is not getattr(self, "_house", None):
@@ -303,15 +296,15 @@ def _bare(place: str) -> str:
     return place.partition(" ")[2]
 
 
-_VERBS: Mapping[str, Callable[[HouseWorld, str], _Done]] = {
-    "look": HouseWorld._look,
-    "inventory": HouseWorld._inventory,
-    "go": HouseWorld._go,
-    "unlock": HouseWorld._unlock,
-    "open": HouseWorld._open,
-    "close": HouseWorld._close,
-    "take": HouseWorld._take,
-    "put": HouseWorld._put,
-    "drop": HouseWorld._drop,
-    "throw": HouseWorld._throw,
+_VERBS: Mapping[str, Callable[[House, str], _Done]] = {
+    "look": House._look,
+    "inventory": House._inventory,
+    "go": House._go,
+    "unlock": House._unlock,
+    "open": House._open,
+    "close": House._close,
+    "take": House._take,
+    "put": House._put,
+    "drop": House._drop,
+    "throw": House._throw,
 }

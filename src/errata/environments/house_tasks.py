@@ -51,11 +51,11 @@ class State(NamedTuple):
     locked: frozenset[str]
     """Keys whose doors are locked."""
     at: tuple[str, ...]
-    """The place of each of `House.objects`."""
+    """The place of each of `Household.objects`."""
 
 
 @dataclass(frozen=True)
-class House:
+class Household:
     """A task: what no action changes, with what is derived of it. The agent begins in the first room."""
 
     first: State
@@ -67,6 +67,8 @@ class House:
     """The surfaces and containers of each room, by their full names (`kitchen shelf`)."""
     doors: Mapping[str, tuple[tuple[str, str], ...]]
     """For each room the rooms behind its doors and the door's key, empty where it has none."""
+    ways: Mapping[str, Mapping[str, tuple[str, str]]]
+    """From each room to each other one: the room before it on the way, and the key of the door between them."""
     goals: tuple[tuple[str, str], ...]
     """Objects and the places that they are to be put in."""
 
@@ -90,13 +92,13 @@ class _Lost(Exception):
 class _Needs:
     """Collects the actions that every way to the goal takes; raises _Lost where there is no way."""
 
-    def __init__(self, house: House, state: State) -> None:
+    def __init__(self, house: Household, state: State) -> None:
         self.house, self.state = house, state
         self.list: list[_Need] = []
         self.unlocks: dict[str, int] = {}
         self._known: dict[str, int] = {}
         self._asked: set[str] = set()
-        self._back = _towards(house, state.room)
+        self._back = house.ways[state.room]
         for thing, place in house.goals:
             if state.at[house.objects.index(thing)] != place:
                 after = self._taken(thing) | self._opened(place)
@@ -114,11 +116,10 @@ class _Needs:
         place = self.state.at[self.house.objects.index(thing)]
         if place == HANDS:
             return 0
-        if place in (BROKEN, AWAY) or thing in self._asked:  # a key that lies behind its own door is asked for twice
+        if place in (BROKEN, AWAY) or thing in self._asked:  # only a key that lies behind its own door is asked twice
             raise _Lost
         self._asked.add(thing)
         after = self._opened(place)
-        self._asked.discard(thing)
         room, _, what = place.partition(" ")
         return self._add(f"take {thing} from {what}", room, after)
 
@@ -139,20 +140,7 @@ class _Needs:
             room = near
 
 
-def _towards(house: House, room: str) -> dict[str, tuple[str, str]]:
-    """For every other room the one before it on the way from `room`, and the key of the door between them."""
-    back: dict[str, tuple[str, str]] = {}
-    queue = deque([room])
-    while queue:
-        near = queue.popleft()
-        for far, key in house.doors[near]:
-            if far != room and far not in back:
-                back[far] = (near, key)
-                queue.append(far)
-    return back
-
-
-def shortest(house: House, state: State) -> tuple[str, ...] | None:
+def shortest(house: Household, state: State) -> tuple[str, ...] | None:
     """Fewest actions from here to the goal; None where it cannot be reached."""
     try:
         needs = _Needs(house, state)
@@ -162,12 +150,14 @@ def shortest(house: House, state: State) -> tuple[str, ...] | None:
     queue = deque([(state.room, mask, acted)])
     seen = {(state.room, mask)}
     everything = (1 << len(needs.list)) - 1
+    beyond = _beyond(house, needs.list)
     while queue:
         room, mask, acted = queue.popleft()
         if mask == everything:
             return acted
         for far, key in house.doors[room]:
-            if key in state.locked and not mask & needs.unlocks.get(key, 0):
+            shut = key in state.locked and not mask & needs.unlocks.get(key, 0)
+            if shut or not beyond.get((room, far), 0) & ~mask:
                 continue
             done, there = _act(needs.list, far, mask)
             if (far, done) not in seen:
@@ -179,18 +169,23 @@ def shortest(house: House, state: State) -> tuple[str, ...] | None:
 def _act(needs: list[_Need], room: str, mask: int) -> tuple[int, tuple[str, ...]]:
     """Do all that is needed in this room and can be done: nothing is gained by waiting."""
     acted: tuple[str, ...] = ()
-    again = True
-    while again:
-        again = False
-        for i, need in enumerate(needs):
-            if need.room == room and not mask >> i & 1 and need.after & mask == need.after:
-                mask |= 1 << i
-                acted = (*acted, need.action)
-                again = True
+    for i, need in enumerate(needs):  # what comes after another stands after it
+        if need.room == room and not mask >> i & 1 and need.after & mask == need.after:
+            mask |= 1 << i
+            acted = (*acted, need.action)
     return mask, acted
 
 
-def house_of(spec: Mapping[str, Any]) -> House:
+def _beyond(house: Household, needs: list[_Need]) -> dict[tuple[str, str], int]:
+    """For each step from a room to the next, which of the needs lie that way."""
+    beyond: dict[tuple[str, str], int] = {}
+    for i, need in enumerate(needs):
+        for room, (nearer, _) in house.ways[need.room].items():
+            beyond[room, nearer] = beyond.get((room, nearer), 0) | 1 << i
+    return beyond
+
+
+def house_of(spec: Mapping[str, Any]) -> Household:
     """The house of a spec. Raises ValueError where it is none: what is wrong, in one line."""
     try:
         made = msgspec.convert(dict(spec), _Spec)
@@ -204,7 +199,7 @@ def house_of(spec: Mapping[str, Any]) -> House:
     for one, other, key in made.doors:
         doors[one].append((other, key))
         doors[other].append((one, key))
-    return House(
+    return Household(
         first=State(
             room=made.rooms[0],
             opened=frozenset(),
@@ -216,8 +211,22 @@ def house_of(spec: Mapping[str, Any]) -> House:
         containers=frozenset(made.containers),
         furniture={room: tuple(p for p in places if p.startswith(f"{room} ")) for room in made.rooms},
         doors={room: tuple(sorted(beyond)) for room, beyond in doors.items()},
+        ways={room: _ways(doors, room) for room in made.rooms},
         goals=tuple(sorted(made.goals.items())),
     )
+
+
+def _ways(doors: Mapping[str, list[tuple[str, str]]], room: str) -> dict[str, tuple[str, str]]:
+    """For every other room the one before it on the way from `room`, and the key of the door between them."""
+    before: dict[str, tuple[str, str]] = {}
+    queue = deque([room])
+    while queue:
+        near = queue.popleft()
+        for far, key in doors[near]:
+            if far != room and far not in before:
+                before[far] = (near, key)
+                queue.append(far)
+    return before
 
 
 def _check_names(made: _Spec, places: list[str]) -> None:

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from itertools import takewhile
 
 from errata.exports.base import ExportContext
-from errata.exports.rows import NO_REVISIONS, leak, leak_of, refused, rendered
+from errata.exports.rows import NO_REVISIONS, conversation, leak, leak_of, refused, rendered
 from errata.records.ids import digest
 from errata.records.rows import DpoRow, Metric
+from errata.records.trajectory import PLAYED
 from errata.records.types import Attempt, Critique, Drop, Episode, Message, Outcome, Pair, Transition
 from errata.registry import PromptName, StepName, export
 
@@ -42,12 +43,19 @@ def _of_attempts(
     episode: Episode, ctx: ExportContext, pair: Pair, id: str, chosen: Attempt, rejected: Attempt, prompt: str
 ) -> DpoRow:
     asked = rendered(episode, ctx, chosen, prompt)
-    if pair.step:
+    said: tuple[tuple[Message, ...], tuple[Message, ...]]
+    if chosen.steps and any(s.role in PLAYED for s in chosen.steps):
+        # Episodes of a world part at a turn, not within one: all turns before it are the prompt.
+        at = chosen.steps[pair.step].turn if pair.step else 0
+        turns, others = conversation(chosen)[0], conversation(rejected)[0]
+        asked, said = (*asked, *turns[:at]), (turns[at:], others[at:])
+    elif pair.step:
         # Both go on from the same words: the assistant's own, character for character.
         asked = (*asked, Message(role="assistant", content="".join(s.text for s in chosen.steps[: pair.step])))
         a, b = ("".join(s.text for s in x.steps[pair.step :]) for x in (chosen, rejected))
+        said = (_reply(a), _reply(b))
     else:
-        a, b = chosen.final_text, rejected.final_text
+        said = (_reply(chosen.final_text), _reply(rejected.final_text))
     change: Transition = (
         "right_to_wrong"
         if rejected.parent == chosen.id and rejected.kind not in NO_REVISIONS
@@ -58,7 +66,11 @@ def _of_attempts(
     outcomes = (episode.outcome(chosen.id), episode.outcome(rejected.id))
     tags = tuple(dict.fromkeys((*pair.tags, *chosen.tags)))
     seen = tuple(sorted({*chosen.seen, *rejected.seen}))
-    return _row(episode, pair, id, asked, (a, b), outcomes, change, seen, tags)
+    return _row(episode, pair, id, asked, said, outcomes, change, seen, tags)
+
+
+def _reply(text: str) -> tuple[Message, ...]:
+    return (Message(role="assistant", content=text),)
 
 
 def _of_critiques(
@@ -76,18 +88,20 @@ def _of_critiques(
     asked = ctx.prompt(prompt).render(episode.problem, episode.attempt(chosen.attempt))
     seen = tuple(sorted({*chosen.seen, *rejected.seen}))
     tags = tuple(dict.fromkeys((*pair.tags, *chosen.tags)))
-    return _row(episode, pair, id, asked, (chosen.text, rejected.text), ("unknown", "unknown"), "none", seen, tags)
+    said = (_reply(chosen.text), _reply(rejected.text))
+    return _row(episode, pair, id, asked, said, ("unknown", "unknown"), "none", seen, tags)
 
 
 def _row(
-    episode: Episode, pair: Pair, id: str, asked: tuple[Message, ...], texts: tuple[str, str],
+    episode: Episode, pair: Pair, id: str, asked: tuple[Message, ...],
+    said: tuple[tuple[Message, ...], tuple[Message, ...]],
     outcomes: tuple[Outcome, Outcome], change: Transition, seen: tuple[str, ...], tags: tuple,  # type: ignore[type-arg]
 ) -> DpoRow:  # fmt: skip
-    a, b = texts
+    a, b = ("".join(m.content for m in messages) for messages in said)
     margin = () if pair.margin is None else (Metric(name="margin", value=pair.margin),)
     return DpoRow(
         id=id, episode=episode.id, split=episode.problem.split, prompt=asked,
-        chosen=(Message(role="assistant", content=a),), rejected=(Message(role="assistant", content=b),),
+        chosen=said[0], rejected=said[1],
         transition=change, rule=pair.rule, lineage=(pair.chosen, pair.rejected, pair.id),
         chosen_outcome=outcomes[0], rejected_outcome=outcomes[1], seen=seen, tags=tags,
         metrics=(

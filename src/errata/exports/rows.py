@@ -50,16 +50,22 @@ def conversation(attempt: Attempt) -> tuple[tuple[Message, ...], tuple[Span, ...
     return tuple(messages), tuple(spans)
 
 
-def rendered(episode: Episode, ctx: ExportContext, attempt: Attempt, prompt: str) -> tuple[Message, ...]:
+def rendered(
+    episode: Episode, ctx: ExportContext, attempt: Attempt, prompt: str, before: Attempt | None = None
+) -> tuple[Message, ...]:
     """What a row begins with: the problem's own messages, or `prompt` with what the attempt revises and its critique.
 
-    A prompt file is shown no privileged context here, so that none can reach a row by it.
+    What it revises is its parent, unless `before` says otherwise. The notes about that, or about an attempt that
+    revises nothing, are shown by their kinds. A prompt file is shown no privileged context here, nor a note whose
+    writer saw some, so that none can reach a row by it.
     """
     if not prompt:
         return episode.problem.messages
-    first = episode.attempt(attempt.parent) if attempt.parent else None
+    first = before or (episode.attempt(attempt.parent) if attempt.parent else None)
     critique = next((c for c in episode.critiques if c.id == attempt.critique), None)
-    return ctx.prompt(prompt).render(episode.problem, first, critique, index=attempt.index)
+    notes = {n.kind: n.text for n in episode.notes if n.about == (first or attempt).id and not n.seen}
+    shown = {"notes": notes} if notes else {}
+    return ctx.prompt(prompt).render(episode.problem, first, critique, index=attempt.index, shown=shown)
 
 
 def shifted(spans: Iterable[Span], by: int) -> tuple[Span, ...]:

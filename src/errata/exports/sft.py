@@ -38,20 +38,22 @@ def sft(
     tags: dict[str, str] = {},
     explained: StepName = "",
     distinct: bool = False,
+    pairs: StepName = "",
 ) -> Iterator[SftRow | Drop]:
     """A conversation per accepted attempt of the steps `of`, at most `most` per problem; `privileged` admits leaks.
 
     A row begins with the problem's own messages, or with `prompt`, which sees the problem, what the attempt revises and
-    the critique that its maker saw. What the verifier says must be `outcome`. `tags` label every row; `explained` names
-    a step whose critiques of the attempt lend it the kinds of their findings, as tags `error_kind`. `distinct` takes a
-    text once a problem. `estimates` names numbers of the attempt that the row's metrics are to hold, where it has them.
+    the critique that its maker saw. What the verifier says must be `outcome`. With `pairs`, a step that pairs attempts,
+    a row is a pair whose better one is by the steps `of`, and shows the worse one as what the better one revises.
+    `tags` label every row; `explained` names a step whose critiques of the attempt lend it the kinds of their findings,
+    as tags `error_kind`. `distinct` takes a text once a problem. `estimates` names numbers of the attempt that the
+    row's metrics are to hold, where it has them.
     """
     made = 0
     taken: set[str] = set()
-    for attempt in episode.attempts:
-        if attempt.stage not in of:
-            continue
-        id = digest(row="sft", stage=ctx.stage, attempt=attempt.id)
+    for attempt, before in _candidates(episode, of, pairs):
+        other = {"before": before.id} if before else {}
+        id = digest(row="sft", stage=ctx.stage, attempt=attempt.id, **other)
         said = episode.outcome(attempt.id)
         if not attempt.complete or episode.rejects(attempt.id) or outcome not in (said, "any"):
             yield refused(episode, ctx.stage, id, "not_accepted", f"{attempt.id}: {said}")
@@ -74,10 +76,20 @@ def sft(
         taken.add(attempt.text.strip())
         made += 1
         labels = (*(Tag(name=name, value=value) for name, value in tags.items()), *_kinds(episode, attempt, explained))
-        row = _row(episode, ctx, attempt, id, prompt)
+        row = _row(episode, ctx, attempt, id, prompt, before)
         numbers = [(name, episode.estimate(attempt.id, name)) for name in estimates]
         metrics = (*row.metrics, *(Metric(name=name, value=v) for name, v in numbers if v is not None))
         yield replace(row, tags=(*row.tags, *labels), metrics=metrics)
+
+
+def _candidates(episode: Episode, of: tuple[str, ...], pairs: str) -> Iterator[tuple[Attempt, Attempt | None]]:
+    """Attempts by these steps; or the better ones of pairs, each with the worse one."""
+    if not pairs:
+        yield from ((a, None) for a in episode.attempts if a.stage in of)
+    for pair in (p for p in episode.pairs if pairs and p.stage == pairs):
+        chosen = episode.attempt(pair.chosen)
+        if chosen.stage in of:
+            yield chosen, episode.attempt(pair.rejected)
 
 
 def _kinds(episode: Episode, attempt: Attempt, step: str) -> tuple[Tag, ...]:
@@ -90,15 +102,20 @@ def _kinds(episode: Episode, attempt: Attempt, step: str) -> tuple[Tag, ...]:
     )
 
 
-def _row(episode: Episode, ctx: ExportContext, attempt: Attempt, id: str, prompt: str) -> SftRow:
+def _row(
+    episode: Episode, ctx: ExportContext, attempt: Attempt, id: str, prompt: str, before: Attempt | None
+) -> SftRow:
     turns, made = conversation(attempt)
-    asked = rendered(episode, ctx, attempt, prompt)
+    asked = rendered(episode, ctx, attempt, prompt, before)
     spans = (*context(asked), *shifted(made, len(asked)))
-    lineage = tuple(x for x in (attempt.id, attempt.parent, attempt.other, attempt.critique) if x)
+    parent = before.id if before else attempt.parent
+    lineage = tuple(x for x in (attempt.id, parent, attempt.other, attempt.critique) if x)
     return SftRow(
         id=id, episode=episode.id, split=episode.problem.split, messages=(*asked, *turns),
         spans=spans, style=attempt.style, lineage=lineage, seen=attempt.seen, tags=attempt.tags,
-        transition=_transition(episode, attempt),
+        transition=transition(episode.outcome(before.id), episode.outcome(attempt.id))
+        if before
+        else _transition(episode, attempt),
         metrics=(trained_share(spans), *_reward(episode, attempt)), task=episode.problem.task,
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ from errata.records.types import Step
 PLAYED = ("action", "correction")
 """Roles of steps that a world is given."""
 STOP = ("stop", "finish", "done")
-"""Actions by which an agent ends its episode itself, in a world that does not know them."""
+"""Actions by which an agent ends its episode itself, in a world that does not know them: steps of the role `answer`."""
 
 _MARK = re.compile(r"^[ \t>*]*action[ \t]*:[ \t]*", re.IGNORECASE | re.MULTILINE)
 

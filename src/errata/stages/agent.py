@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import replace
+
 from errata.environments.base import Turn
 from errata.environments.hosts import Session, done, reward
-from errata.records.trajectory import PLAYED, STOP, action_at, action_of, moves
+from errata.records.trajectory import STOP, action_at, action_of, moves
 from errata.records.types import (
     Attempt,
     AttemptKind,
@@ -50,7 +52,7 @@ def messages(first: Sequence[Message], steps: Sequence[Step], window: int = 0) -
         turns.setdefault(s.turn, []).append(s.text)
     said = [Message(role="user" if turn % 2 else "assistant", content="".join(turns[turn])) for turn in sorted(turns)]
     if window and len(said) > 2 + window:
-        said = said[:2] + said[len(said) - window - (len(said) - window) % 2 :]
+        said = said[:2] + said[len(said) - window + (len(said) - window) % 2 :]
     return (*first, *said)
 
 
@@ -85,7 +87,7 @@ class Trajectory:
     @property
     def over(self) -> bool:
         """Whether there is nothing more to do."""
-        ended = bool(self.steps) and self.steps[-1].role in PLAYED and action_of(self.steps[-1].text) in STOP
+        ended = bool(self.steps) and self.steps[-1].role == "answer"
         return done(self.session) or not self.complete or ended
 
     async def ask(self, k: int | None = None, role: str = "", **more: Any) -> Answer:
@@ -108,10 +110,11 @@ class Trajectory:
 
     async def play(self, said: Sequence[Step]) -> Turn | None:
         """Play the action of a turn that is whole, and write down what the world answers."""
-        self.steps = (*self.steps, *said)
         action = action_of(said[-1].text)
         if action in STOP and action not in await self.session.valid_actions():
+            self.steps = (*self.steps, *said[:-1], replace(said[-1], role="answer"))  # not for the world
             return None
+        self.steps = (*self.steps, *said)
         turn = await self.session.step(action)
         self.steps = (*self.steps, observed(turn.observation, next_turn(self.steps)))
         return turn

@@ -296,7 +296,7 @@ class _Join:
         """The splice as an attempt; its fork step is the wrong one, where that is known."""
         known = [x.seen for x in (self.good, self.bad, cut.critique, thought) if x]
         by = cut.critique.source if cut.critique and cut.error is not None else "end"
-        found = {"splice_mode": mode, "located": by}
+        found: dict[str, str] = {"splice_mode": mode, "located": by}
         if mode == "ancestor":
             kept = self._passes(reward(played.session)) and not (played.false or played.invalid)
             found["consistent"] = str(kept).lower()

@@ -49,8 +49,11 @@ async def tree(
     counts; or the node that it reaches is worth what the world's `distance`, the mean of `rollouts` beside the tree or
     an `engine` (role `judge`, by `judge_prompt`) says. MCTS* evaluates every node and needs one of the latter.
     `until` ends the search once an episode ends with that reward. Estimates at every action of every leaf: `q` (n:
-    visits), `prior` (n: proposals), `order` of first visits. Defaults are Agent-R's (arXiv:2501.11425).
+    visits), `prior` (n: proposals), `order` of first visits. Defaults are Agent-R's (arXiv:2501.11425). A problem that
+    is no task in a world is left alone.
     """
+    if episode.problem.task is None:
+        return Additions()
     if algo == "mcts_star" and value == "end":
         raise RecipeError("tree: mcts_star evaluates every node: set value to distance, rollouts or engine")
     template = ctx.prompt(prompt)

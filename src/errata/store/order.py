@@ -44,8 +44,8 @@ Source = Callable[[], pa.Table]
 class Rows(NamedTuple):
     """Where the rows of one split lie, in their final order."""
 
-    source: npt.NDArray[np.int64]
-    row: npt.NDArray[np.int64]
+    source: npt.NDArray[np.int32]
+    row: npt.NDArray[np.int32]
     sizes: npt.NDArray[np.int64]
     digests: npt.NDArray[np.uint8]
     """32 bytes a row: arrays, as a million Python objects would be what a long run needs most memory for."""
@@ -53,14 +53,16 @@ class Rows(NamedTuple):
     @classmethod
     def none(cls) -> "Rows":
         """No rows."""
-        return cls(np.arange(0), np.arange(0), np.arange(0), np.zeros((0, 32), np.uint8))
+        none = np.arange(0, dtype=np.int32)
+        return cls(none, none, np.arange(0), np.zeros((0, 32), np.uint8))
 
 
 def row_key(row: Any) -> str:
-    """What a row is sorted by: its id, or all fields of a drop, which has none."""
-    if isinstance(row, Drop):
-        return "\0".join((row.episode, row.stage, row.code, row.target, row.detail, row.kind))
-    return str(row.id)
+    """What a row is sorted by before its digest: its id, or the episode of a drop, which has none of its own.
+
+    Drops are by far the most rows: what they say would be most of what a long run keeps in memory.
+    """
+    return row.episode if isinstance(row, Drop) else str(row.id)
 
 
 def row_split(row: Any) -> str:
@@ -98,21 +100,25 @@ def arrange(sources: Sequence[Source], *, config: str, dropped: Collection[str],
     narrow = [source().select(KEYS.names) for source in sources]
     lengths = [t.num_rows for t in narrow]
     table = pa.concat_tables(narrow)
-    table = table.append_column("source", pa.array(np.repeat(np.arange(len(narrow)), lengths)))
-    table = table.append_column("row", pa.array(np.concatenate([np.arange(n) for n in lengths] or [np.arange(0)])))
+    source = np.repeat(np.arange(len(narrow), dtype=np.int32), lengths)
+    row = np.concatenate([np.arange(n, dtype=np.int32) for n in lengths] or [np.arange(0, dtype=np.int32)])
+    order = pc.sort_indices(table, [("_key", "ascending"), ("_digest", "ascending")]).to_numpy()
     if dropped:
-        gone = pc.is_in(table["_key"], value_set=pa.array(sorted(dropped), pa.string()))
-        found = pc.sum(gone).as_py() or 0
-        if found != len(set(dropped)):
+        gone = pc.is_in(table["_key"], value_set=pa.array(sorted(dropped), pa.string())).to_numpy()
+        if (found := int(gone.sum())) != len(set(dropped)):
             raise StoreError(f"{config}: {len(set(dropped))} rows were to be dropped, but {found} of those ids exist")
-        table = table.filter(pc.invert(gone))
-    table = table.take(pc.sort_indices(table, [("_key", "ascending"), ("_digest", "ascending")])).combine_chunks()
+        order = order[~gone[order]]
     if unique:
-        _refuse_twins(table["_key"], config)
-    return {
-        split: _rows(table.filter(pc.equal(table["_split"], split)))
-        for split in sorted(pc.unique(table["_split"]).to_pylist())
-    }
+        _refuse_twins(table["_key"].take(pa.array(order)), config)
+    splits = table["_split"].dictionary_encode().combine_chunks()
+    of = splits.indices.to_numpy()[order] if len(order) else order
+    names = splits.dictionary.to_pylist()
+    sizes, held = table["_size"].to_numpy(), _bytes(table["_digest"].combine_chunks())
+    arranged = {}
+    for split in sorted({names[i] for i in np.unique(of)}):
+        mine = order[of == names.index(split)]
+        arranged[split] = Rows(source[mine], row[mine], sizes[mine], held[mine])
+    return arranged
 
 
 def row_groups(rows: Rows, first: int, last: int) -> Iterator[tuple[int, int]]:
@@ -141,15 +147,6 @@ def gather(sources: Sequence[Source], rows: Rows, start: int, end: int) -> pa.Ta
     back = np.empty_like(by_source)
     back[by_source] = np.arange(len(by_source))
     return pa.concat_tables(pieces).take(pa.array(back)).combine_chunks()
-
-
-def _rows(table: pa.Table) -> Rows:
-    return Rows(
-        table["source"].to_numpy(),
-        table["row"].to_numpy(),
-        table["_size"].to_numpy(),
-        _bytes(table["_digest"].combine_chunks()),
-    )
 
 
 def _bytes(column: pa.Array) -> npt.NDArray[np.uint8]:

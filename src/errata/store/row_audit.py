@@ -107,7 +107,9 @@ def _wrong_step(made: Attempt, parent: Attempt, trained: list[str], mask: str) -
 
 def _leaks(row: Row, episode: Episode, attempts: list[Attempt], critiques: list[Critique]) -> Iterator[str]:
     """Privileged text in what the model is shown beyond the problem, and in what others told it."""
-    own = {line.strip() for x in (*attempts, *_parents(episode, attempts, critiques)) for line in x.text.split("\n")}
+    shown = (*attempts, *_parents(episode, attempts, critiques))
+    own = {line.strip() for x in shown for line in x.text.split("\n")}
+    own |= {line.strip() for x in shown for s in x.steps for line in s.text.split("\n")}  # each turn is its own text
     own |= {line.strip() for m in episode.problem.messages for line in m.content.split("\n")}
     given = set(episode.problem.messages)
     for message in _prompt(row):
@@ -126,7 +128,7 @@ def _leaks(row: Row, episode: Episode, attempts: list[Attempt], critiques: list[
 def _said(line: str, own: set[str]) -> bool:
     """Whether a line, perhaps numbered, is one of the problem's or of an attempt's."""
     plain = line.strip()
-    return plain in own or plain.split("] ", 1)[-1] in own or plain.removeprefix("[BAD] ") in own
+    return any(p in own for p in (plain, plain.split("] ", 1)[-1], *map(plain.removeprefix, ("[BAD] ", "-> "))))
 
 
 def _parents(episode: Episode, attempts: list[Attempt], critiques: list[Critique]) -> list[Attempt]:
