@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from errata.environments.hosts import open_now
 from errata.errors import RecipeError, WorldError
 from errata.records.rows import SftRow, Span
-from errata.records.trajectory import PLAYED, STOP, action_of
+from errata.records.trajectory import PLAYED, action_of
 from errata.records.types import Message, Task
 
 UNVERIFIED = ("ancestor",)
@@ -40,8 +40,6 @@ def faults(task: Task, messages: Sequence[Message], spans: Sequence[Span], rewar
             if message.role != "assistant" or i not in played:
                 continue
             action, answer = action_of(message.content), messages[i + 1].content if i + 1 < len(messages) else None
-            if action in STOP and answer is None and action not in world.valid_actions():
-                continue
             turn = world.step(action)
             given = min(1.0, max(0.0, turn.reward))
             if answer is not None and turn.observation != answer:

@@ -96,8 +96,6 @@ def read(path: Path, changes: Sequence[str] = ()) -> Recipe:
             apply(data, change)
         except RecipeError as error:
             faults += error.faults
-    if data.get("iterate", data) is None:
-        del data["iterate"]  # `--set iterate=null`: one round, e.g. with an engine that no training renews
     data = _plain(data, path.name)
     faults += _faults(schema(), data, "")
     if faults:

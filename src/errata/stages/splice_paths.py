@@ -26,7 +26,7 @@ from msgspec.structs import replace
 from errata.environments.base import Turn
 from errata.environments.hosts import Session, done, reward
 from errata.errors import EngineError, RecipeError
-from errata.records.trajectory import PLAYED, STOP, action_of, moves
+from errata.records.trajectory import PLAYED, action_of, moves
 from errata.records.tree import turns
 from errata.records.types import (
     Additions,
@@ -186,7 +186,7 @@ class _Join:
         turn = self.bad.steps[last].turn
         end = sum(1 for s in self.bad.steps if s.turn <= turn + 1 - turn % 2)
         # An agent that stopped was not answered: its stop would end the splice.
-        if self.bad.steps[end - 1].role in PLAYED:
+        if self.bad.steps[end - 1].turn % 2 == 0:
             end = sum(1 for s in self.bad.steps if s.turn < turn)
         return _Cut(end, at, found) if end > self.start else "nothing_wrong_done"
 
@@ -264,7 +264,7 @@ class _Join:
                 said[-1] = replace(said[-1], role="correction")
             first, answered = False, [s for s in steps if s.turn % 2]
             action = action_of(said[-1].text)
-            if not answered and action in STOP and action not in await session.valid_actions():
+            if said[-1].role == "answer":
                 made.steps = (*made.steps, *said)
                 break
             turn = await session.step(action)
