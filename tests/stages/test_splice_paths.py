@@ -108,7 +108,12 @@ def test_a_splice_whose_rest_does_not_work_any_more_is_dropped() -> None:
         refused(at(paired(Q, ["a", "b", "undo", "b", "c"], ["a", "undo", "x"], 2), 2), location="judge")
         == "reward_lost"
     )
-    assert refused(at(paired(Q, ["undo", *"abc"], ["hop", "x"], 0), 0), location="judge") == "invalid_action"
+    # Without the a before it there is nothing to undo.
+    undone = at(paired(Q, ["a", "undo", *"abc"], ["a", "undo", "hop"], 2), 4)
+    assert refused(undone, location="judge") == "invalid_action"
+    before = paired(Q, ["hop", *"abc"], ["x", "undo"], 0)
+    assert refused(before) == "invalid_before"
+    assert len(spliced(before, strict=False).steps) == 4 + 3 + 8
     assert refused(at(paired(Q, "abc", "az", 2), 2), location="judge") == "already_over"
     tampered = replace(bad, attempts=tuple(lied(a) if a.id == bad.pairs[0].rejected else a for a in bad.attempts))
     assert refused(tampered, location="judge") == "not_deterministic"
@@ -176,6 +181,7 @@ def test_most_and_unknown_answers() -> None:
     more = replace(e, pairs=(*e.pairs, replace(e.pairs[0], id="1", index=1)))
     made: Additions = run(splice_paths, more, most=1)
     assert len(made.attempts) == 1 and codes(made.drops) == ["enough"]
+    assert codes(run(splice_paths, more).drops) == ["same_splice"], "bad paths that part after their cut make one row"
     unknown: Critique = replace(at(e, None).critiques[0], verdict="unknown")
     assert refused(replace(e, critiques=(unknown,)), location="judge") == "not_located"
 

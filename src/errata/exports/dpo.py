@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import takewhile
 
 from errata.exports.base import ExportContext
-from errata.exports.rows import NO_REVISIONS, conversation, leak, leak_of, refused, rendered
+from errata.exports.rows import NO_REVISIONS, conversation, first_turn, leak, leak_of, refused, rendered
 from errata.records.ids import digest
 from errata.records.rows import DpoRow, Metric
 from errata.records.trajectory import PLAYED
@@ -46,7 +46,7 @@ def _of_attempts(
     said: tuple[tuple[Message, ...], tuple[Message, ...]]
     if chosen.steps and any(s.role in PLAYED for s in chosen.steps):
         # Episodes of a world part at a turn, not within one: all turns before it are the prompt.
-        at = chosen.steps[pair.step].turn if pair.step else 0
+        at = chosen.steps[pair.step].turn - first_turn(chosen) if pair.step else 0
         turns, others = conversation(chosen)[0], conversation(rejected)[0]
         asked, said = (*asked, *turns[:at]), (turns[at:], others[at:])
     elif pair.step:

@@ -39,10 +39,21 @@ AttemptKind = Literal[
 ]
 """`hinted`: made by a student that was shown what it will not see when it is trained (a reference answer)."""
 CritiqueSource = Literal[
-    "gold", "forks", "judge", "teacher", "student", "critic", "meta", "comparison", "arithmetic", "label", "control"
+    "gold",
+    "forks",
+    "judge",
+    "teacher",
+    "student",
+    "critic",
+    "meta",
+    "comparison",
+    "arithmetic",
+    "label",
+    "control",
+    "verifier",
 ]
 """Who or what locates or criticises. `meta` sums other critics up, `comparison` sets two attempts side by side,
-`control` is wrong on purpose: what a critique is measured against."""
+`control` is wrong on purpose: what a critique is measured against; `verifier` repeats the evidence of a verdict."""
 WORDED = ("teacher", "student", "critic", "judge", "meta")
 """Sources of critiques in words, by engines or people; the others only say where, or are wrong on purpose."""
 Finish = Literal["stop", "length", "filter"]

@@ -4,6 +4,8 @@ import random
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from msgspec.structs import replace
+
 from errata import registry
 from errata.environments.base import World, split_of
 from errata.environments.hosts import begin
@@ -29,12 +31,14 @@ def worlds(
     success: float = 1.0,
     instructions: bool = True,
     options: dict[str, Any] = {},
+    prompt: str = "",
 ) -> Iterator[Item]:
     """Tasks of a world, with a way to the goal as gold steps where the world knows one.
 
     `difficulty` is (lowest, highest), drawn uniformly. `success` is the least reward that counts as solved. Without
     `instructions` the prompt is the first observation alone, for agents that know the world's words. `options` are
-    entries that every spec is to have. A task depends on its number, the seed and the split alone. Raises RecipeError.
+    entries that every spec is to have, `prompt` an instruction put after every problem's text, as it is. A task depends
+    on its number, the seed and the split alone. Raises RecipeError.
     """
     levels = pair(difficulty)
     if count < 1 or levels is None or levels[0] < 1:
@@ -43,8 +47,16 @@ def worlds(
         )
     component = registry.find("environment", world)
     yield from distinct(
-        (_episode(component, _spec(component, i, levels, seed, split, options), split, success, instructions, i),)
+        (_asked(_episode(component, spec, split, success, instructions, i), prompt),)
         for i in range(count)
+        for spec in (_spec(component, i, levels, seed, split, options),)
+    )
+
+
+def _asked(episode: Episode, prompt: str) -> Episode:
+    first = episode.problem.messages[0]
+    return replace(
+        episode, problem=replace(episode.problem, messages=(replace(first, content=first.content + prompt),))
     )
 
 

@@ -23,6 +23,7 @@ async def act(
     of: StepName = "",
     outcome: Outcome | Literal["any"] = "fail",
     most: Most = 0,
+    domains: tuple[str, ...] = (),
     tags: tuple[str, ...] = (),
 ) -> Additions:
     """Play n episodes of at most `limit` turns of the agent each; a teacher's are of the kind `expert`.
@@ -33,7 +34,10 @@ async def act(
 
     With `of`, a step that has acted before, n episodes are played for each of its attempts with this `outcome`, `most`
     of them at most: another try from the beginning, by an agent that is shown the attempt and the notes about it.
+    With `domains`, such as the names of worlds, problems of others are left alone.
     """
+    if domains and episode.problem.domain not in domains:
+        return Additions()
     template = ctx.prompt(prompt)
     drawn = {} if temperature is None else {"temperature": temperature}
     kind: AttemptKind = "revised" if of else "expert" if source == "teacher" else "sampled"

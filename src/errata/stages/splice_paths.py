@@ -73,6 +73,7 @@ async def splice_paths(
     noop: str = "wait",
     answer: str = "ok.",
     undo: str = "undo",
+    strict: bool = True,
     most: Most = 0,
     tags: tuple[str, ...] = (),
 ) -> Additions:
@@ -80,7 +81,8 @@ async def splice_paths(
 
     Without `location` every bad path is kept whole (direct revision, Agent-R's control); with it, one in which no error
     was found is kept whole or dropped, by `fallback`. The thought is one of `signals` (by default ten of our own), or
-    what the engine `writer` says to `prompt`. What a mode refuses is dropped with its reason.
+    what the engine `writer` says to `prompt`. What a mode refuses is dropped with its reason; without `strict`, an
+    action that was not allowed on the good path either is none.
     """
     words = signals or _signals()
     if not all(w.strip() for w in words):
@@ -89,16 +91,21 @@ async def splice_paths(
     verdicts: list[Verdict] = []
     estimates: list[Estimate] = []
     drops: list[Drop] = []
+    taken: set[tuple[tuple[Step, ...], str]] = set()
     for pair in (p for p in episode.pairs if p.stage == of):
         id = new_id(episode, ctx, pair.id, 0)
         if most and len(spliced) >= most:
             drops.append(filtered(episode, ctx, id, "enough", f"{most} splices a problem"))
             continue
-        join = _Join(episode, ctx, pair, id, location, fallback)
+        join = _Join(episode, ctx, pair, id, location, fallback, strict)
         cut = join.cut()
         if isinstance(cut, str):
             drops.append(filtered(episode, ctx, id, cut, f"{pair.rejected} with {pair.chosen}"))
             continue
+        if (both := (join.bad.steps[: cut.end], join.good.id)) in taken:
+            drops.append(filtered(episode, ctx, id, "same_splice", "another bad path begins so, up to its cut"))
+            continue
+        taken.add(both)
         try:
             thought = await join.thought(cut, words, writer, prompt)
             played = await join.played(cut, thought, mode, _NoOp(noop, answer, undo))
@@ -165,6 +172,7 @@ class _Join:
     id: str
     location: str
     fallback: Literal["whole", "drop"]
+    strict: bool
 
     def __post_init__(self) -> None:
         self.good, self.bad = self.episode.attempt(self.pair.chosen), self.episode.attempt(self.pair.rejected)
@@ -271,7 +279,7 @@ class _Join:
             same = bool(answered) and turn.observation == answered[0].text
             made.answers, made.false = made.answers + 1, made.false + (not same)
             made.invalid += not turn.valid
-            if mode != "ancestor" and (refused := _fault(turn, action, same, mode)):
+            if mode != "ancestor" and (refused := _fault(turn, action, same, mode, self.strict)):
                 return await self._refused(session, *refused)
             text = answered[0].text if mode == "ancestor" and answered else turn.observation
             made.steps = (*made.steps, *said, observed(text, at + 1))
@@ -298,8 +306,8 @@ class _Join:
         by = cut.critique.source if cut.critique and cut.error is not None else "end"
         found: dict[str, str] = {"splice_mode": mode, "located": by}
         if mode == "ancestor":
-            kept = self._passes(reward(played.session)) and not (played.false or played.invalid)
-            found["consistent"] = str(kept).lower()
+            # That an action is not allowed shows in the answer to it.
+            found["consistent"] = str(not played.false and self._passes(reward(played.session))).lower()
         errors = error_tags(self.episode, self.bad, cut.error) if cut.error is not None else ()
         return Attempt(
             id=self.id, stage=self.ctx.stage, index=index, kind="spliced", steps=played.steps, parent=self.bad.id,
@@ -322,9 +330,11 @@ class _Join:
         ]
 
 
-def _fault(turn: Turn, action: str, same: bool, mode: Mode) -> tuple[str, str] | None:
-    if not turn.valid:
+def _fault(turn: Turn, action: str, same: bool, mode: Mode, strict: bool) -> tuple[str, str] | None:
+    if not turn.valid and not same:
         return "invalid_action", f"{action!r} is not allowed there: {turn.observation}"
+    if not turn.valid and strict:
+        return "invalid_before", f"{action!r} was not allowed on the good path either"
     if mode == "undo" and not same:
         return "answered_otherwise", f"{action!r} was answered otherwise than on the good path"
     return None
