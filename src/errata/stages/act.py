@@ -25,6 +25,7 @@ async def act(
     outcome: Outcome | Literal["any"] = "fail",
     most: Most = 0,
     share: tuple[float, float] = (0.0, 1.0),
+    domains: tuple[str, ...] = (),
     tags: tuple[str, ...] = (),
 ) -> Additions:
     """Play n episodes of at most `limit` turns of the agent each; a teacher's are of the kind `expert`.
@@ -33,12 +34,12 @@ async def act(
     the world says of an episode is its verdict: the score, and its named checks. Attempts whose engine or world failed
     are quarantined. An episode begins with `prompt`, by default the problem's own messages.
 
-    Of the problems those in `share` are acted on, as in `sample`. With `of`, a step that has acted before, n episodes
-    are played for each of its attempts with this `outcome`, `most` of them at most: another try from the beginning, by
-    an agent that is shown the attempt and the notes about it. Tries at one of which a note that the prompt shows is
-    missing are dropped.
+    Problems outside `share` (as in `sample`) and of other `domains`, such as worlds, are left alone. With `of`, a step
+    that has acted before, n episodes are played for each of its attempts with this `outcome`, `most` of them at most:
+    another try from the beginning, by an agent that is shown the attempt and the notes about it. Tries at one of which
+    a note that the prompt shows is missing are dropped.
     """
-    if not shared_out(episode, ctx, share):
+    if not shared_out(episode, ctx, share) or (domains and episode.problem.domain not in domains):
         return Additions()
     template = ctx.prompt(prompt)
     drawn = {} if temperature is None else {"temperature": temperature}
