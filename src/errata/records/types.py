@@ -289,7 +289,7 @@ class Verdict(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Estimate(Struct, frozen=True, kw_only=True, gc=False):
-    """A measured number about an attempt or critique."""
+    """A measured number about an attempt, critique or pair."""
 
     target: str
     stage: str
