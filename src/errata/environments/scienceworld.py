@@ -7,7 +7,7 @@ Java objects, which are made constant here, and all worlds share what classes ho
 own, loaded anew, that are used again for the next task when the world is gone.
 
 Measured on two busy cores: 3 s to start Java, 5 to 10 s to begin a task in new classes, 0.5 to 3 s in used ones, 10 to
-50 ms an action, 0.1 to 0.9 s for the valid actions (up to 3,000), 1 to 30 s for a gold path, once a task and process.
+140 ms an action, 0.1 to 0.9 s for the valid actions (up to 3,000), 1 to 30 s for a gold path, once a task and process.
 A process takes 130 MB and 25 to 40 more for each world that is alive at once, `live` of them at most.
 """
 
@@ -81,6 +81,8 @@ class ScienceWorld:
         "the one that you mean."
     )
     snapshots = False
+    licence = "Apache-2.0"
+    """Of the package whose tasks these are."""
 
     def __init__(self) -> None:
         self._game: _Game | None = None

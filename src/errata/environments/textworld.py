@@ -38,6 +38,8 @@ class TextWorld:
         "put THING on THING, insert THING into THING, unlock THING with THING, lock THING with THING, eat THING."
     )
     snapshots = False
+    licence = "MIT"
+    """Of the package whose tasks these are."""
 
     def __init__(self) -> None:
         self._env: Any = None

@@ -88,7 +88,7 @@ def task_problem(
         domain=component.name,
         split=split,
         source=source,
-        licence="CC0-1.0",
+        licence=getattr(component.make, "licence", "CC0-1.0"),
         origin=origin,
         task=task,
     )
