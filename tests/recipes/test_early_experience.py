@@ -40,7 +40,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
     @cache
     def run(name: str) -> Made:
         out = tmp_path_factory.mktemp(name)
-        changes = ("source.with.count=4", "source.with.difficulty=[1,3]")
+        changes = ("source.with.count=4", "source.with.difficulty=[1,3]", "engines.expert.with.thoughts=true")
         job.run(Options(recipe=ROOT / "pipelines" / f"{name}.yaml", out=out, changes=changes), lambda *_: None)
         data = open_dataset(out / name)
         assert check_dataset(data.path) == []

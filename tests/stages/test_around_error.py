@@ -1,10 +1,15 @@
 """Lessons around the first error of a failed run."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
 from errata.engines.expert import Expert
+from errata.environments.base import DEAD_END
+from errata.environments.hosts import open_now
 from errata.records.trajectory import moves
-from errata.records.types import Additions, Attempt, Episode
+from errata.records.types import Additions, Attempt, Episode, Problem
 from errata.stages.act import act
 from errata.stages.around_error import around_error
 from tests.stages.acting import conversation, replayed, scripted, task
@@ -38,6 +43,33 @@ def test_a_right_action_in_the_place_of_the_first_error_and_one_after_noticing_i
         )
     assert [s.role for s in post.steps if s.train] == ["reflection", "correction"]
     assert [(e.name, e.value) for e in made.estimates] == [("first_error_step", 4.0)]
+
+
+def test_an_action_that_changes_nothing_is_an_error() -> None:
+    _made, by = lessons(GOLD[0], "look", "go to garage", "stop")
+    assert [m.action for m in moves(by["post_error"].steps)] == [GOLD[0], "look", GOLD[1]]
+
+
+def test_a_goal_that_is_lost_without_a_word_has_no_lesson_after_it() -> None:
+    """Crafting goes on after a scarce item was wasted."""
+    lost, *way = next(x for seed in range(40) for x in wasteful(task("crafting", seed=seed, difficulty=4)))
+    start = grown(act, Episode(problem=lost), World({"student": scripted(*way, "stop")}))
+    made = run(around_error, start, World({"teacher": Expert()}))
+    assert codes(made.drops) == ["irreversible"] and made.drops[0].detail == way[-1] and len(made.attempts) == 1
+
+
+def wasteful(problem: Problem) -> Iterator[tuple[Any, ...]]:
+    """(problem, *actions) of which the last loses the goal, and the world does not end."""
+    assert problem.task is not None
+    world, _ = open_now(problem.task)
+    for i, right in enumerate(problem.solution):
+        state = world.snapshot()
+        for action in world.valid_actions():
+            world.restore(state)
+            if not world.step(action).done and world.distance() == DEAD_END:
+                yield problem, *problem.solution[:i], action
+        world.restore(state)
+        world.step(right)
 
 
 def test_without_undo_the_way_back_is_walked() -> None:

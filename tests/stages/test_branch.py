@@ -15,7 +15,7 @@ GOLD = HOUSE.solution
 
 def shown(problem: Problem = HOUSE) -> Episode:
     """The episode with the expert's trajectory."""
-    return grown(act, Episode(problem=problem), World({"expert": Expert()}), role="expert", source="teacher")
+    return grown(act, Episode(problem=problem), World({"expert": Expert()}), role="expert", source="teacher", limit=60)
 
 
 START = shown()
@@ -58,7 +58,7 @@ def test_actions_are_those_that_the_world_allows_at_random() -> None:
 
 
 def test_the_policys_own_actions_are_taken_once_and_invalid_ones_are_kept() -> None:
-    said = ["Thought: up.\nAction: fly away", "FLY  away.", GOLD[0].upper(), "look", "go to garage", "go to garage"]
+    said = ["Thought: up.\nAction: fly away", "FLY  away.", GOLD[0].upper(), "look", "go to garage", "Fly Away!"]
     student = Says(lambda r: said[len(student.asked) % 6])
     made = run(branch, START, World({"student": student}), among="policy", tries=6, k=9, states=1)
     taken = next(m.action for m in moves(EXPERT.steps) if m.step == made.attempts[0].fork_step)

@@ -6,11 +6,13 @@ from errata.engines.expert import Expert
 from errata.records.trajectory import moves
 from errata.records.types import Additions, Attempt
 from errata.stages.inject_actions import inject_actions
-from tests.stages.acting import conversation, replayed
+from tests.stages.acting import conversation, replayed, task
 from tests.stages.support import Says, World, codes, run
-from tests.stages.test_branch import EXPERT, GOLD, HOUSE, START
+from tests.stages.test_branch import EXPERT, GOLD, HOUSE, START, shown
 from tests.stages.test_retarget import distances
 
+LONG = shown(task(seed=8, difficulty=6))
+"""With several goals, so that more than one action leads nearer."""
 SAYS = World({"teacher": Says(lambda r: "Wait, that was of no use.")})
 
 
@@ -23,8 +25,8 @@ def placed(attempt: Attempt) -> int:
 
 
 def test_an_action_without_effect_stands_before_the_right_one_whose_string_is_unchanged() -> None:
-    found = made("no_effect", n=6)
-    assert len(found.attempts) == 6 and found.drops == ()
+    found = made("no_effect", n=16)
+    assert len(found.attempts) == 16 and found.drops == ()
     for attempt in found.attempts:
         at, all_moves = placed(attempt), moves(attempt.steps)
         assert [m.action for m in all_moves[:at] + all_moves[at + 1 :]] == list(GOLD)
@@ -40,6 +42,12 @@ def test_an_action_without_effect_stands_before_the_right_one_whose_string_is_un
     assert any(all(s.text in GOLD for s in [a.steps[a.fork_step or 0]]) for a in found.attempts), "taken too early"
 
 
+def test_an_action_that_comes_to_something_is_never_taken_for_one_without_effect() -> None:
+    found = run(inject_actions, LONG, SAYS, kinds=("no_effect",), n=30)
+    assert len(found.attempts) == 30 and found.drops == ()
+    assert all(LONG.add(found).accepts(a) for a in found.attempts)
+
+
 def test_the_writer_sees_the_history_with_the_mistake_and_the_right_action() -> None:
     writer = Says(lambda r: "Wait, that was of no use.")
     attempt = made("no_effect", world=World({"teacher": writer})).attempts[0]
@@ -50,16 +58,16 @@ def test_the_writer_sees_the_history_with_the_mistake_and_the_right_action() -> 
 
 @pytest.mark.parametrize("kind", ["corrupted", "extra_search"])
 def test_what_leads_no_nearer_is_mended_by_the_shortest_way(kind: str) -> None:
-    found = made(kind, n=5)
-    assert len(found.attempts) == 5
+    found = run(inject_actions, LONG, SAYS, kinds=(kind,), n=12)
+    assert len(found.attempts) == 12
+    gold = LONG.problem.solution
     for attempt in found.attempts:
-        at, far = placed(attempt), distances(HOUSE, attempt)
+        at, far = placed(attempt), distances(LONG.problem, attempt)
         now, then = far[at : at + 2]
         assert now is not None and then is not None and now <= then
-        assert kind == "corrupted" or then <= now + 1
         assert all(a - b == 1 for a, b in zip(far[at + 1 :], far[at + 2 :], strict=False)), "and then straight on"  # type: ignore[operator]
-        assert attempt.steps[attempt.fork_step or 0].text != GOLD[at] and far[-1] == 0
-        assert replayed(HOUSE, conversation(HOUSE, attempt.steps)) == ([], 1.0)
+        assert attempt.steps[attempt.fork_step or 0].text != gold[at] and far[-1] == 0
+        assert replayed(LONG.problem, conversation(LONG.problem, attempt.steps)) == ([], 1.0)
         if kind == "extra_search":
             assert attempt.steps[attempt.fork_step or 0].text.split()[0] in ("go", "open", "look")
 

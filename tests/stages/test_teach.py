@@ -146,6 +146,13 @@ def test_what_the_teacher_alone_knows_is_not_learnt_from(reflection: str, though
     assert codes(made.drops) == [code] and not kept(made)
 
 
+def test_a_reflection_does_not_say_the_correction_word_for_word() -> None:
+    """The correction follows it; said beforehand it is what the gold steps say, and no export would take the row."""
+    said = f"Wait, I should {GOLD[1]}."
+    made = taught(by_turn(lambda t: (GOLD[0], "look")[t % 2]), flags({"look": wrong(GOLD[1], said)}))
+    assert codes(made.drops) == ["leak"]
+
+
 def test_what_has_been_seen_may_be_spoken_of() -> None:
     said = "Wait, the study has a chest, and I have not opened it."
     made = taught(by_way("look", skip=1), flags({"look": wrong(GOLD[0], said, "The black plate is of no use.")}))

@@ -2,7 +2,7 @@
 
     no_effect      one that changes nothing; the right action follows, its thought now notices that (GUI-Reflection)
     corrupted      another in the place of the right one, after which the goal is no nearer; then the way from there
-    extra_search   a look into another place first, which costs at most one action to come back (Embodied-Reasoner)
+    extra_search   a look into another place first (Embodied-Reasoner)
 
 Each is verified in the world before it is used: by its distance to the goal, and for `no_effect` by an unchanged state.
 """
@@ -102,16 +102,16 @@ async def _fit(session: Session, options: Sequence[str], right: str, kind: Kind)
         await fork.close()
         if kind == "no_effect" and not (turn.changed or turn.done) and (before, could) == (after, can):
             return action
-        if kind != "no_effect" and _astray(turn, before, after, 1.0 if kind == "extra_search" else None):
+        if kind != "no_effect" and _astray(turn, before, after):
             return action
     return None
 
 
-def _astray(turn: Turn, before: float | None, after: float | None, cost: float | None) -> bool:
-    """Whether an action that was allowed leads no nearer to the goal, at most `cost` away, and does not lose it."""
+def _astray(turn: Turn, before: float | None, after: float | None) -> bool:
+    """Whether an action that was allowed leads no nearer to the goal, and does not lose it."""
     if not (turn.valid and turn.changed) or turn.done or before is None or after is None or after == DEAD_END:
         return False
-    return after >= before and (cost is None or after <= before + cost)
+    return after >= before
 
 
 async def _told(
