@@ -158,8 +158,7 @@ def test_pasted_splices_are_counted_and_never_exported(agent_r: Dataset) -> None
         world, _ = open_now(e.problem.task)  # type: ignore[arg-type]
         answers = [(m, world.step(m.action)) for m in moves(a.steps)]
         told = all(m.observation == t.observation for m, t in answers) and answers[-1][1].reward > 0.5
-        held = told and all(t.valid for _, t in answers[len(moves(a.steps[:at])) :])
-        assert held == (tags(a)["consistent"] == "true")
+        assert told == (tags(a)["consistent"] == "true")
 
 
 def test_the_actor_is_measured_against_the_worlds_own_answer(agent_r: Dataset) -> None:
