@@ -48,7 +48,7 @@ SHOWN = {
         replace(CRITIQUE, findings=(UNIT, replace(UNIT, step=None))), critique("It miscounts."),
         replace(critique("Fine."), verdict="no_error", first_error=None),
     ],
-    "notes": dict.fromkeys(("modules", "adapted", "structure", "criteria", "checks"), "amber is 7"),
+    "notes": dict.fromkeys(("modules", "adapted", "structure", "criteria", "action", "checks"), "amber is 7"),
     "reference": "7",
     "gold_steps": GOLD,
     "first_error": {"step": 1, "exact": True},
@@ -59,7 +59,7 @@ SEES = {"reference", "gold_steps", "first_error"}
 PRIVILEGED = {
     "analyse_error", "explain_answer", "chains_explain_answer", "reformulate", "explain_mistake",
     "regenesis_adapt_to_answer", "regenesis_structure_to_answer", "critique_steps_guided",
-    "critique_units", "meta_critique",
+    "critique_units", "meta_critique", "teach",
 }  # fmt: skip
 """Prompts that are for stages which show privileged context, by their `see`."""
 

@@ -12,8 +12,8 @@ from errata.verifiers.leak import leaked
 ASSISTANT_TURNS = 2
 """Turns alternate: even ones are the assistant's, odd ones the user's."""
 
-NO_REVISIONS = ("search", "truncated")
-"""Kinds of attempts that begin as their parent does, and change nothing of what it says."""
+NO_REVISIONS = ("search", "truncated", "replayed")
+"""Kinds of attempts that begin as their parent does, and change nothing of what its agent says."""
 
 
 def transition(before: Outcome, after: Outcome) -> Transition:
@@ -69,11 +69,30 @@ def rendered(
     """
     if not prompt:
         return episode.problem.messages
-    first = before or (episode.attempt(attempt.parent) if attempt.parent else None)
+    first = _revised(episode, attempt, before)
     critique = next((c for c in episode.critiques if c.id == attempt.critique), None)
-    notes = {n.kind: n.text for n in episode.notes if n.about == (first or attempt).id and not n.seen}
+    notes = _notes(episode, first or attempt)
     shown = {"notes": notes} if notes else {}
     return ctx.prompt(prompt).render(episode.problem, first, critique, index=attempt.index, shown=shown)
+
+
+def without_notes(
+    episode: Episode, ctx: ExportContext, row: str, attempt: Attempt, prompt: str, before: Attempt | None = None
+) -> Drop | None:
+    """A drop if `prompt` shows a note that there is none of, for the attempt that `rendered` would show."""
+    if not prompt:
+        return None
+    about = _revised(episode, attempt, before) or attempt
+    missing = ctx.prompt(prompt).notes - _notes(episode, about).keys()
+    return refused(episode, ctx.stage, row, "no_note", f"{about.id} has no {min(missing)}") if missing else None
+
+
+def _revised(episode: Episode, attempt: Attempt, before: Attempt | None) -> Attempt | None:
+    return before or (episode.attempt(attempt.parent) if attempt.parent else None)
+
+
+def _notes(episode: Episode, about: Attempt) -> dict[str, str]:
+    return {n.kind: n.text for n in episode.notes if n.about == about.id and not n.seen}
 
 
 def shifted(spans: Iterable[Span], by: int) -> tuple[Span, ...]:

@@ -1,11 +1,12 @@
 """The tree that a search grew, rebuilt from its episode alone.
 
-A search in a world (errata.stages.tree) leaves its leaves behind as attempts, and at every action of each the
-estimates of the node that the action leads to: `q` (its value; n is its visits), `prior` (n is how often it was
-proposed) and `order` (its place in the order of first visits, from 1). What leaves share is one node here.
+A search (errata.stages.tree, errata.stages.reason) leaves its leaves behind as attempts, and at every action of each,
+or every step of a solution, the estimates of the node that it leads to: `q` (its value; n is its visits), `prior` (n is
+how often it was proposed) and `order` (its place in the order of first visits, from 1). What leaves share is one node.
 """
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -21,9 +22,9 @@ class Node(Struct, frozen=True, kw_only=True, gc=False):
     """A place in a tree: what was done and seen last, and what the search came to think of it."""
 
     action: str = ""
-    """That leads here, as the world was given it; empty at the root."""
+    """That leads here, as the world was given it, or what a step says last; empty at the root."""
     steps: tuple[Step, ...] = ()
-    """The turn of the agent that leads here and the world's answer, if it gave one; none at the root."""
+    """What leads here: a turn of the agent and the world's answer, a step, or an answer; none at the root."""
     visits: int
     """Simulations that went through, or evaluations below: what `value` is a mean of."""
     value: float
@@ -67,7 +68,11 @@ def tree_of(episode: Episode, stage: str) -> Node:
     numbers = {
         (e.target, e.name, e.step): (e.value, e.n) for e in episode.estimates if e.stage == stage and e.target in wanted
     }
-    return root_of(_children([(a, turns(a.steps)) for a in leaves], 0, 0, numbers))
+    ends: dict[str, set[int]] = {}
+    for target, name, step in numbers:
+        if name == "q" and step is not None:
+            ends.setdefault(target, set()).add(step)
+    return root_of(_children([(a, _parts(a.steps, ends[a.id])) for a in leaves], 0, 0, numbers))
 
 
 def paths(root: Node) -> Iterator[Path]:
@@ -86,6 +91,17 @@ def turns(steps: Sequence[Step]) -> tuple[tuple[Step, ...], ...]:
     for s in steps:
         found.setdefault(s.turn // 2, []).append(s)
     return tuple(tuple(found[t]) for t in sorted(found))
+
+
+def _parts(steps: Sequence[Step], ends: AbstractSet[int]) -> tuple[tuple[Step, ...], ...]:
+    """The steps of a leaf by nodes: each ends with a step that has numbers, and the world's answer to it."""
+    parts: list[list[Step]] = [[]]
+    for i, step in enumerate(steps):
+        before = i - 2 if i and steps[i - 1].role == "observation" else i - 1
+        if step.role != "observation" and before in ends:
+            parts.append([])
+        parts[-1].append(step)
+    return tuple(tuple(part) for part in parts)
 
 
 Leaf = tuple[Attempt, tuple[tuple[Step, ...], ...]]

@@ -155,10 +155,8 @@ def rollouts(
 
     An entry may give a `trajectory` or `turns` instead, as the module tells; a `reward` of 0 to 1 passes from `success`
     on, and `system` is a file whose text replaces that of the system's turns. With `world`, each problem is a task in
-    that text world, which reads it from the problem's words.
-
-    `join` is a second file, whose rows with the same `join_on` a row holds as the list `joined`. The rest is as in
-    `table`. Raises RecipeError, SourceError, MissingExtra.
+    that text world, which reads it from the problem's words. `join` is a second file, whose rows with the same
+    `join_on` a row holds as `joined`. The rest is as in `table`. Raises RecipeError, SourceError, MissingExtra.
     """
     read = Input(path=path, hub=hub, config=config, split=split, revision=revision)
     found, faults = parse_map(columns, FIELDS, "columns")

@@ -46,18 +46,16 @@ def worlds(
             f"worlds: count is {count} and difficulty {difficulty!r}: use 1 or more, and [lowest, highest]"
         )
     component = registry.find("environment", world)
-    yield from distinct(
-        (_asked(_episode(component, spec, split, success, instructions, i), prompt),)
-        for i in range(count)
-        for spec in (_spec(component, i, levels, seed, split, options),)
-    )
 
+    def one(i: int) -> Problem:
+        spec = _spec(component, i, levels, seed, split, options)
+        place = f"worlds:{world}:{split}:{i}"
+        made = task_problem(
+            component, spec, split=split, success=success, instructions=instructions, source="worlds", origin=place
+        )
+        return replace(made, messages=(replace(made.messages[0], content=made.messages[0].content + prompt),))
 
-def _asked(episode: Episode, prompt: str) -> Episode:
-    first = episode.problem.messages[0]
-    return replace(
-        episode, problem=replace(episode.problem, messages=(replace(first, content=first.content + prompt),))
-    )
+    yield from distinct((Episode(problem=one(i)),) for i in range(count))
 
 
 def _spec(
@@ -73,23 +71,24 @@ def _spec(
     )
 
 
-def _episode(
-    component: registry.Component, spec: dict[str, Any], split: str, success: float, instructions: bool, i: int
-) -> Episode:
+def task_problem(
+    component: registry.Component, spec: dict[str, Any], *, split: str, success: float, instructions: bool,
+    source: str, origin: str,
+) -> Problem:  # fmt: skip
+    """The problem of a task of a world, whoever drew it: its id is a hash of the task. Raises WorldError."""
     task = Task(world=component.name, spec=canonical(spec), version=component.version, success=success)
     world: World = component.make()
     session = begin(world, task)
     text = f"{world.instructions}\n\n{session.first}" if instructions else session.first
-    problem = Problem(
+    return Problem(
         id=digest(source="worlds", world=component.name, spec=task.spec),
         messages=(Message(role="user", content=text),),
         verifier="world",
         solution=tuple(world.gold_actions() or ()),
         domain=component.name,
         split=split,
-        source="worlds",
-        licence="CC0-1.0",
-        origin=f"worlds:{component.name}:{split}:{i}",
+        source=source,
+        licence=getattr(component.make, "licence", "CC0-1.0"),
+        origin=origin,
         task=task,
     )
-    return Episode(problem=problem)

@@ -5,20 +5,16 @@ on, and have the tag `leaf=open`. An attempt's parent is the one that it shares 
 whole tree can be read from the episode again (errata.records.tree.tree_of).
 """
 
-import asyncio
-import json
 import math
-from dataclasses import replace
 from typing import Literal
 
-from errata.environments.base import DEAD_END
-from errata.environments.hosts import Session, reward
-from errata.errors import EngineError, RecipeError, WorldError
+from errata.errors import RecipeError, WorldError
 from errata.records.types import Additions, Episode
 from errata.registry import Count, Most, PromptName, Role, Temperature, stage
 from errata.stages.agent import Trajectory
-from errata.stages.base import Context, quarantined, request_seed
+from errata.stages.base import Context, quarantined
 from errata.stages.trees import Algo, Search, SearchNode, Value, recorded
+from errata.stages.values import by_distance, by_engine, by_rollouts
 
 
 @stage(version=1)
@@ -59,82 +55,25 @@ async def tree(
         raise RecipeError("tree: mcts_star evaluates every node: set value to distance, rollouts or engine")
     template = ctx.prompt(prompt)
     drawn = {} if temperature is None else {"temperature": temperature}
+    seen: set[str] = set()
     try:
         session = await ctx.world(episode.problem)
-        valued = await _valued(session, value, rollouts, depth, judge, judge_prompt)
+        begun = Trajectory(
+            episode=episode, ctx=ctx, session=session, role=role, branch="", window=window,
+            first=template.render(episode.problem), template=template.label, sampling=drawn,
+        )  # fmt: skip
+        valued = await _valued(begun, value, rollouts, depth, by_engine(judge, judge_prompt, (), seen.update))
     except WorldError as error:
         return Additions(drops=(quarantined(episode, ctx, episode.id, error.code, str(error)),))
-    begun = Trajectory(
-        episode=episode, ctx=ctx, session=session, role=role, branch="", window=window,
-        first=template.render(episode.problem), template=template.label, sampling=drawn,
-    )  # fmt: skip
     search = Search(
-        root=SearchNode(played=begun), algo=algo, c=c, width=width, ahead=min(ahead, width), depth=depth, value=valued
-    )
+        root=SearchNode(played=begun), algo=algo, c=c, width=width, ahead=min(ahead, width), depth=depth, value=valued,
+        seen=seen,
+    )  # fmt: skip
     await search.run(simulations, math.inf if until is None else until)
     return await recorded(search, tags)
 
 
-async def _valued(session: Session, by: str, rollouts: int, depth: int, judge: str, prompt: str) -> Value | None:
-    if by == "rollouts":
-        return _by_rollouts(rollouts, depth)
-    if by == "engine":
-        return _by_engine(judge, prompt)
-    if by == "end":
-        return None
-    start = await session.distance()
-    if start is None:
-        raise WorldError("no_distance", f"{session.task.world} cannot tell how far the goal is")
-    return _by_distance(start)
-
-
-def _by_distance(start: float) -> Value:
-    """Value by the world's own distance: the share of the way from the start that is behind, 0 at a dead end."""
-
-    async def value(node: SearchNode) -> float:
-        left = await node.played.session.distance()
-        if left is None:
-            raise WorldError("no_distance", f"{node.played.session.task.world} cannot tell how far the goal is")
-        return 0.0 if left == DEAD_END else max(0.0, 1.0 - left / start) if start else 1.0
-
-    return value
-
-
-def _by_rollouts(n: int, depth: int) -> Value:
-    """Value by Monte-Carlo: the mean reward of n episodes that the agent plays on from there, beside the tree."""
-
-    async def one(node: SearchNode, k: int) -> float:
-        session = await node.played.session.fork()
-        played = replace(node.played, session=session, branch=f"{node.played.branch}/rollout", k=k)
-        for _ in range(depth - node.depth):
-            await played.act(await played.ask())
-            if played.over:
-                break
-        found = min(1.0, max(0.0, reward(session)))
-        await session.close()
-        return found
-
-    async def value(node: SearchNode) -> float:
-        return sum(await asyncio.gather(*(one(node, k) for k in range(n)))) / n
-
-    return value
-
-
-def _by_engine(role: str, prompt: str) -> Value:
-    """Value by an engine that is shown the trajectory: the number `score` of its JSON, from least to most as 0 to 1."""
-
-    async def value(node: SearchNode) -> float:
-        played = node.played
-        template = played.ctx.prompt(prompt)
-        answer = await played.ctx.ask(
-            role, template.render(played.episode.problem, played.attempt("search")),
-            seed=request_seed(played.episode, played.ctx, f"{played.branch}/value", 0), template=template.label,
-            schema=template.schema,
-        )  # fmt: skip
-        told = template.values(answer.text) if answer.complete else None
-        if told is None or "score" not in told:
-            raise EngineError("unreadable", f"{role} gave no score by {prompt}")
-        span = json.loads(template.schema)["properties"]["score"]
-        return float((told["score"] - span["minimum"]) / (span["maximum"] - span["minimum"]))
-
-    return value
+async def _valued(begun: Trajectory, by: str, rollouts: int, depth: int, engine: Value) -> Value | None:
+    if by == "distance":
+        return await by_distance(begun)
+    return by_rollouts(rollouts, depth) if by == "rollouts" else engine if by == "engine" else None

@@ -22,6 +22,7 @@ from errata.records.rows import (
     Row,
     SftRow,
 )
+from errata.records.trajectory import moves
 from errata.records.types import Attempt, Critique, Episode, Message, Note, Pair
 from errata.verifiers.leak import leaked
 
@@ -110,6 +111,7 @@ def _leaks(row: Row, episode: Episode, attempts: list[Attempt], critiques: list[
     shown = (*attempts, *_parents(episode, attempts, critiques))
     own = {line.strip() for x in shown for line in x.text.split("\n")}
     own |= {line.strip() for x in shown for s in x.steps for line in s.text.split("\n")}  # each turn is its own text
+    own |= {m.action for x in shown for m in moves(x.steps)}
     own |= {line.strip() for m in episode.problem.messages for line in m.content.split("\n")}
     given = set(episode.problem.messages)
     for message in _prompt(row):

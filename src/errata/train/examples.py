@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from errata.errors import ExportError
@@ -82,12 +83,15 @@ def _add(made: Examples, row: SftRow | DpoRow, how: Reading) -> None:
 def preference(row: DpoRow, how: Reading) -> Example:
     """Ids of the prompt and of both replies, the assistant's own words at the end of a prompt among the prompt's.
 
-    A reply ends with its turn. Raises ExportError where the two do not begin at the same token.
+    A reply ends with its turn. Where the row says that its replies diverge, the tokens that they share are the
+    prompt's. Raises ExportError where the two do not begin at the same token.
     """
     chosen, rejected = (_reply(row, m, how) for m in (row.chosen, row.rejected))
     if chosen[0] != rejected[0]:
         raise ExportError("the two replies do not begin at the same token: pass straddle='split'")
-    return {"prompt_ids": chosen[0], "chosen_ids": chosen[1], "rejected_ids": rejected[1]}
+    same = takewhile(lambda ids: ids[0] == ids[1], zip(chosen[1], rejected[1], strict=False))
+    n = sum(1 for _ in same) if row.diverges else 0
+    return {"prompt_ids": chosen[0] + chosen[1][:n], "chosen_ids": chosen[1][n:], "rejected_ids": rejected[1][n:]}
 
 
 def _reply(row: DpoRow, reply: Sequence[Message], how: Reading) -> tuple[list[int], list[int]]:
