@@ -25,9 +25,7 @@ CHANGES = (
     "engines.student={use: noisy, with: {rate: 0.25}, sampling: {temperature: 1.0, max_tokens: 64}}",
     "source.with.sources.agent.with.count=16",
     "source.with.sources.general.with.count=60",
-    "stages.judge.with.prompt=judge_step",
 )
-CONTROL = tuple(c for c in CHANGES if "judge" not in c)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +35,7 @@ def agent_r(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def control(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return run("direct_revision", tmp_path_factory.mktemp("out"), *CONTROL)
+    return run("direct_revision", tmp_path_factory.mktemp("out"), *CHANGES)
 
 
 def episodes(made: Dataset) -> dict[str, Episode]:
@@ -63,7 +61,7 @@ def pair_of(e: Episode, a: Attempt) -> Pair:
 def test_trees_are_agent_rs_and_their_pairs_keep_its_bounds(agent_r: Dataset) -> None:
     assert any(e.pairs for e in episodes(agent_r).values())
     for e in episodes(agent_r).values():
-        if e.problem.task is None:
+        if e.problem.domain == "house":
             assert not e.pairs and [a.stage for a in e.attempts] == ["general"]
             continue
         root = tree_of(e, "tree")
@@ -111,17 +109,17 @@ def test_a_bad_path_is_cut_after_the_first_action_that_its_actor_calls_bad(agent
 
 def test_every_row_of_a_world_is_what_the_world_says(agent_r: Dataset, control: Dataset) -> None:
     for made in (agent_r, control):
-        mine = [r for r in rows(made) if r.task]
+        mine, found = [r for r in rows(made) if r.task], episodes(made)
         assert len(mine) >= 10 and all(row_replay(r) == [] for r in mine)
         for r in mine:
             assert next(m.value for m in r.metrics if m.name == "reward") > 0.5 and r.task
-            assert not list(row_faults(r, "sft", episodes(made)[r.episode], Allowed()))
+            assert not list(row_faults(r, "sft", found[r.episode], Allowed()))
             played = [i for i, m in enumerate(r.messages) if m.role == "user" and i > 1 and m.content != "ok."]
             if played:
                 lie = replace(r.messages[played[-1]], content="You found gold.")
                 changed = (*r.messages[: played[-1]], lie, *r.messages[played[-1] + 1 :])
                 assert len(faults(r.task, changed, r.spans)) == 1
-                told = list(row_faults(replace(r, messages=changed), "sft", episodes(made)[r.episode], Allowed()))
+                told = list(row_faults(replace(r, messages=changed), "sft", found[r.episode], Allowed()))
                 assert [t for t in told if t.startswith("on replay, ")] and len(told) == 1
 
 
@@ -160,8 +158,7 @@ def test_pasted_splices_are_counted_and_never_exported(agent_r: Dataset) -> None
         world, _ = open_now(e.problem.task)  # type: ignore[arg-type]
         answers = [(m, world.step(m.action)) for m in moves(a.steps)]
         told = all(m.observation == t.observation for m, t in answers) and answers[-1][1].reward > 0.5
-        held = told and all(t.valid for _, t in answers[len(moves(a.steps[:at])) :])
-        assert held == (tags(a)["consistent"] == "true")
+        assert told == (tags(a)["consistent"] == "true")
 
 
 def test_the_actor_is_measured_against_the_worlds_own_answer(agent_r: Dataset) -> None:
