@@ -61,7 +61,7 @@ SEES = {"reference", "gold_steps", "first_error"}
 PRIVILEGED = {
     "analyse_error", "explain_answer", "chains_explain_answer", "reformulate", "explain_mistake",
     "regenesis_adapt_to_answer", "regenesis_structure_to_answer", "critique_steps_guided",
-    "critique_units", "meta_critique", "teach",
+    "critique_units", "meta_critique", "teach", "judge_so_far",
 }  # fmt: skip
 """Prompts that are for stages which show privileged context, by their `see`."""
 

@@ -76,10 +76,8 @@ def _by_rule(known: list[tuple[Attempt, Verdict]], lost: list[tuple[Attempt, Ver
     refused = Counter(m.observation for a, _ in lost for m in _without_effect(a))
     lines = [f"{len(known) - len(lost)} of {len(known)} episodes won."]
     lines += [f"Not met in {n} of {len(lost)} lost: {name}." for name, n in sorted(unmet.items())]
-    lines += [
-        f'Answered {n} times: "{text}"'
-        for text, n in sorted(refused.items(), key=lambda x: (-x[1], x[0]))[: most or None]
-    ]
+    again = sorted(((n, text) for text, n in refused.items() if n > 1), key=lambda x: (-x[0], x[1]))
+    lines += [f'Answered {n} times: "{text}"' for n, text in again[: most or None]]
     return "\n".join(lines)
 
 
