@@ -2,14 +2,13 @@
 
 import itertools
 import random
-import time
 from typing import Any
 
 import pytest
 
 from errata.environments.base import DEAD_END
-from errata.environments.shop import LIMITS, PAGE, Shop
-from errata.environments.shop_catalogue import CATEGORIES, Product, catalogue, drawn
+from errata.environments.shop import PAGE, Shop
+from errata.environments.shop_catalogue import CATEGORIES, LIMITS, Product, catalogue, drawn
 from tests.environments import contract
 
 
@@ -106,9 +105,11 @@ def test_the_distance_is_that_of_an_exhaustive_search_where_options_are_asked() 
 @pytest.mark.long
 def test_the_distance_is_that_of_an_exhaustive_search_where_pages_and_filters_matter() -> None:
     compared: set[float] = set()
-    for seed in range(6):
-        compared |= agree(drawn(random.Random(seed), 48, 0, late=seed % 2 == 0), 5, 5)
-    assert compared >= {2, 3, 4, 5}
+    for seed in range(3):
+        compared |= agree(drawn(random.Random(seed), 48, 0, late=True), 5, 4)
+    drawn_far = (drawn(random.Random(seed), 80, 0, late=True) for seed in range(100))
+    compared |= agree(next(spec for spec in drawn_far if played(spec).distance() == 5), 1, 5)
+    assert compared == {2, 3, 4, 5}
 
 
 def test_to_turn_pages_and_to_filter_are_both_shortest_ways_somewhere() -> None:
@@ -273,24 +274,3 @@ def test_the_catalogue_is_pinned() -> None:
         ("i01", "foldable sturdy mug", ("warm",), 12),
         ("i02", "compact sturdy desk", ("foldable", "handmade"), 58),
     ]
-
-
-def test_a_step_takes_at_most_fifty_microseconds() -> None:
-    """Processor time; best of three."""
-    specs = [Shop.generate(random.Random(i), 1 + i % 5) for i in range(10)]
-    rng, world, episodes = random.Random(0), Shop(), []
-    for spec in specs * 5:
-        world.reset(spec)
-        episodes.append((spec, contract.walk(world, [rng.randrange(1000) for _ in range(30)])))
-    best = 0.0
-    for _ in range(3):
-        steps, spent = 0, 0.0
-        for spec, actions in episodes:
-            world.reset(spec)
-            begun = time.process_time()
-            for action in actions:
-                world.step(action)
-            spent += time.process_time() - begun
-            steps += len(actions)
-        best = max(best, steps / spent)
-    assert best > 20_000

@@ -28,6 +28,7 @@ from typing import Any, ClassVar, NamedTuple
 from errata.environments.base import DEAD_END, Turn
 from errata.environments.shop_catalogue import (
     CATEGORIES,
+    LIMITS,
     OPTIONS,
     Catalogue,
     Goal,
@@ -41,8 +42,6 @@ from errata.registry import environment
 
 PAGE = 3
 """Items on a page of results."""
-LIMITS = (20, 40, 60, 80, 100)
-"""Price filters: an item passes `filter price below N` if its price is less than N."""
 SAME_CATEGORY, OTHER_CATEGORY = 0.5, 0.1
 """What a wrong type is worth."""
 DRAWS = 60
@@ -182,7 +181,7 @@ class Shop:
             return "you cannot search here: go back first."
         if not words:
             return "say what to search for."
-        return State(listing=Listing(tuple(sorted(self._catalogue.titled.keys() & words.replace(",", " ").split()))))
+        return State(listing=Listing(tuple(sorted(self._catalogue.having.keys() & words.replace(",", " ").split()))))
 
     def _clicked(self, name: str) -> State | str:
         state = self._state
@@ -211,15 +210,14 @@ class Shop:
         key = listing._replace(page=0)
         found = self._found.get(key)
         if found is None:
-            hits: dict[int, int] = {}
+            having = self._catalogue.having
+            least = [2 ** len(self._goods) - 1]  # the items that have at least so many of the words, as sets of bits
+            for name in _filter_names(listing):
+                least[0] &= having.get(name, 0)
             for word in listing.words:
-                for i in self._catalogue.titled[word]:
-                    hits[i] = hits.get(i, 0) + 1
-            ranks: list[list[int]] = [[] for _ in listing.words]
-            for i in sorted(hits):
-                if _passes(self._goods[i], listing):
-                    ranks[-hits[i]].append(i)
-            found = self._found[key] = tuple([i for rank in ranks for i in rank])
+                least = [a | b & having[word] for a, b in zip([*least, 0], [0, *least], strict=True)]
+            ranks = [a & ~b for a, b in zip(least[1:], [*least[2:], 0], strict=False)]
+            found = self._found[key] = tuple([i for rank in reversed(ranks) for i in _bits(rank)])
         return found
 
     def _page(self, listing: Listing) -> tuple[int, ...]:
@@ -240,8 +238,7 @@ class Shop:
 
     def _results(self, listing: Listing) -> str:
         found, first = self._listed(listing), listing.page * PAGE
-        filters = [f"price below {listing.below}"] if listing.below else []
-        filters += [f"category {listing.category}"] if listing.category else []
+        filters = _filter_names(listing)
         told = f" ({', '.join(filters)})" if filters else ""
         if not found:
             return f"no results{told}."
@@ -367,8 +364,17 @@ def _line(item: Product) -> str:
     return f"{item.name} {item.label}, price {item.price}"
 
 
-def _passes(item: Product, listing: Listing) -> bool:
-    return (listing.below is None or item.price < listing.below) and listing.category in ("", item.category)
+def _filter_names(listing: Listing) -> list[str]:
+    named = [f"price below {listing.below}"] if listing.below else []
+    return [*named, f"category {listing.category}"] if listing.category else named
+
+
+def _bits(number: int) -> Iterator[int]:
+    """The places of its bits that are set, from the lowest."""
+    while number:
+        lowest = number & -number
+        yield lowest.bit_length() - 1
+        number ^= lowest
 
 
 def _filters(item: Product) -> Iterator[tuple[tuple[str, Any], ...]]:

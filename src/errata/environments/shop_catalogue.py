@@ -34,6 +34,8 @@ OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """Values of options by name; no value belongs to two."""
 TYPES = 3
 """Types that one catalogue has."""
+LIMITS = (20, 40, 60, 80, 100)
+"""Price filters: an item passes `price below N` if its price is less than N."""
 WORDS = 5
 """Attributes that one catalogue has."""
 CHEAPEST, DEAREST = 10, 99
@@ -74,8 +76,8 @@ class Catalogue(NamedTuple):
 
     items: tuple[Product, ...]
     """In the order in which a search lists those that match equally well."""
-    titled: dict[str, tuple[int, ...]]
-    """By word of a title, the items that have it."""
+    having: dict[str, int]
+    """The items that have a word in the title or pass a filter, by the word or the filter, as a set of bits."""
 
 
 class Goal(NamedTuple):
@@ -109,8 +111,12 @@ def catalogue(seed: int, items: int) -> Catalogue:
     kinds = (*_subset(CATEGORIES[first], 2, draw[1]), rest[draw[2] % len(rest)])
     words = _subset(ATTRIBUTES, WORDS, draw[3])
     goods = tuple(_product(i, kinds, words, _bytes(seed, i)) for i in range(items))
-    named = sorted({word for item in goods for word in item.words})
-    return Catalogue(goods, {word: tuple(i for i, item in enumerate(goods) if word in item.words) for word in named})
+    having: dict[str, int] = {}
+    for i, item in enumerate(goods):
+        limits = (f"price below {n}" for n in LIMITS if item.price < n)
+        for name in (*item.words, *limits, f"category {item.category}"):
+            having[name] = having.get(name, 0) | 1 << i
+    return Catalogue(goods, having)
 
 
 def read(spec: Mapping[str, Any]) -> tuple[Catalogue, Goal]:

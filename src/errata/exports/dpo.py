@@ -3,11 +3,14 @@
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
+from msgspec.structs import replace
+
 from errata.exports.base import ExportContext
 from errata.exports.rows import (
     ASSISTANT_TURNS,
     NO_REVISIONS,
     conversation,
+    first_turn,
     leak,
     leak_of,
     refused,
@@ -30,12 +33,15 @@ def dpo(
     prompt: PromptName = "",
     privileged: bool = False,
     distinct: bool = False,
+    only_step: bool = False,
 ) -> Iterator[DpoRow | Drop]:
     """A preference per pair of the steps `of`, of attempts or of critiques of one attempt; `privileged` admits leaks.
 
     Attempts stand on the problem's own messages, without feedback, or on `prompt`, which sees what the chosen one
     revises; a pair from a step on stands on the first steps too. Critiques need a `prompt` that shows the attempt.
-    `distinct` takes the same two replies to the same prompt once.
+    `distinct` takes the same two replies to the same prompt once. With `only_step` the replies of such a pair are that
+    one step (of a world, that turn), `diverges` says from where they have a loss, and `open` that they are steps within
+    a turn. Numbers about a pair are metrics of its row.
     """
     taken: set[tuple[tuple[Message, ...], ...]] = set()
     for pair in episode.pairs:
@@ -46,10 +52,10 @@ def dpo(
         if pair.chosen in critiques:
             made = _of_critiques(episode, ctx, pair, id, critiques, prompt, privileged)
         else:
-            both = [episode.attempt(x) for x in (pair.chosen, pair.rejected)]
+            both = (episode.attempt(pair.chosen), episode.attempt(pair.rejected))
             found = None if privileged else leak(episode, ctx.stage, id, both)
             found = found or without_notes(episode, ctx, id, both[0], prompt)
-            made = found or _of_attempts(episode, ctx, pair, id, both[0], both[1], prompt)
+            made = found or _of_attempts(episode, ctx, pair, id, both, prompt, only_step)
         if distinct and isinstance(made, DpoRow):
             words = (made.prompt, made.chosen, made.rejected)
             made = refused(episode, ctx.stage, id, "same_text", pair.id) if words in taken else made
@@ -58,18 +64,24 @@ def dpo(
 
 
 def _of_attempts(
-    episode: Episode, ctx: ExportContext, pair: Pair, id: str, chosen: Attempt, rejected: Attempt, prompt: str
-) -> DpoRow:
+    episode: Episode, ctx: ExportContext, pair: Pair, id: str, both: tuple[Attempt, Attempt], prompt: str,
+    only_step: bool,
+) -> DpoRow:  # fmt: skip
+    chosen, rejected = both
     asked = rendered(episode, ctx, chosen, prompt)
     said: tuple[tuple[Message, ...], tuple[Message, ...]]
     if any(s.role in PLAYED for s in (*chosen.steps, *rejected.steps)):
         turns, others = conversation(chosen)[0], conversation(rejected)[0]
-        at = _parting(turns, others, chosen.steps[pair.step].turn) if pair.step else 0
-        asked, said = (*asked, *turns[:at]), (turns[at:], others[at:])
-    elif pair.step:
+        first = first_turn(chosen)
+        at = _parting(turns, others, first, chosen.steps[pair.step].turn - first) if pair.step else 0
+        end = at + 1 if only_step else None
+        asked, said = (*asked, *turns[:at]), (turns[at:end], others[at:end])
+    elif pair.step is not None and (pair.step or only_step):
         # Both go on from the same words: the assistant's own, character for character.
-        asked = (*asked, Message(role="assistant", content="".join(s.text for s in chosen.steps[: pair.step])))
-        a, b = ("".join(s.text for s in x.steps[pair.step :]) for x in (chosen, rejected))
+        begun = "".join(s.text for s in chosen.steps[: pair.step])
+        asked = (*asked, Message(role="assistant", content=begun)) if begun else asked
+        end = pair.step + 1 if only_step else None
+        a, b = ("".join(s.text for s in x.steps[pair.step : end]) for x in (chosen, rejected))
         said = (_reply(a), _reply(b))
     else:
         said = (_reply(chosen.final_text), _reply(rejected.final_text))
@@ -83,17 +95,22 @@ def _of_attempts(
     outcomes = (episode.outcome(chosen.id), episode.outcome(rejected.id))
     tags = tuple(dict.fromkeys((*pair.tags, *chosen.tags)))
     seen = tuple(sorted({*chosen.seen, *rejected.seen}))
-    return _row(episode, pair, id, asked, said, outcomes, change, seen, tags)
+    row = _row(episode, pair, id, asked, said, outcomes, change, seen, tags)
+    if not only_step:
+        return row
+    inside = not any(s.role in PLAYED for s in chosen.steps)
+    return replace(row, diverges=_shared(said[0][0].content, said[1][0].content), open=inside)
 
 
-def _parting(turns: Sequence[Message], others: Sequence[Message], most: int) -> int:
-    """How many turns of two episodes of a world are their prompt: those that both begin with, `most` of them at most.
+def _parting(turns: Sequence[Message], others: Sequence[Message], first: int, most: int) -> int:
+    """How many turns of two episodes of a world are their prompt: those that both begin with, at most `most`.
 
-    They part at a turn of the agent's, never within one, and at least one turn of each is left.
+    They part at a turn of the agent's, never within one, and at least one turn of each is left. `first` is the number
+    of the turn that both begin with.
     """
     shared = sum(1 for _ in takewhile(lambda both: both[0] == both[1], zip(turns, others, strict=False)))
     at = min(shared, most, len(turns) - 1, len(others) - 1)
-    return at - at % ASSISTANT_TURNS
+    return max(0, at - (at + first) % ASSISTANT_TURNS)
 
 
 def _reply(text: str) -> tuple[Message, ...]:
@@ -134,6 +151,7 @@ def _row(
         metrics=(
             Metric(name="shared_prefix", value=float(_shared(a, b))),
             Metric(name="length_gap", value=float(len(a) - len(b))), *margin,
+            *(Metric(name=e.name, value=e.value) for e in episode.estimates if e.target == pair.id),
         ),
     )  # fmt: skip
 

@@ -28,14 +28,15 @@ def conversation(attempt: Attempt) -> tuple[tuple[Message, ...], tuple[Span, ...
     """The attempt's turns as messages, and a span for each of its steps on the assistant's turns.
 
     Message indices count from the first turn of the attempt; add the length of the prompt. What a world answers to the
-    last action is no turn of them: nobody replies to it.
+    last action is no turn of them: nobody replies to it. An attempt that begins with the user's words has no turn 0.
     """
     messages: list[Message] = []
     spans: list[Span] = []
     last = max((s.turn for s in attempt.steps), default=-1)
     if attempt.steps and attempt.steps[-1].role == "observation":
         last -= 1
-    for turn in range(last + 1):
+    first = first_turn(attempt)
+    for turn in range(first, last + 1):
         steps = [s for s in attempt.steps if s.turn == turn]
         mine = turn % ASSISTANT_TURNS == 0
         start = 0
@@ -43,11 +44,18 @@ def conversation(attempt: Attempt) -> tuple[tuple[Message, ...], tuple[Span, ...
             end = start + len(step.text)
             if mine and end > start:
                 spans.append(
-                    Span(message=turn, start=start, end=end, role=step.role, train=step.train, weight=step.weight)
+                    Span(
+                        message=turn - first, start=start, end=end, role=step.role, train=step.train, weight=step.weight
+                    )
                 )
             start = end
         messages.append(Message(role="assistant" if mine else "user", content="".join(s.text for s in steps)))
     return tuple(messages), tuple(spans)
+
+
+def first_turn(attempt: Attempt) -> int:
+    """The turn that an attempt begins with: 1 where the world or the user has the first word, else 0."""
+    return 1 if attempt.steps and attempt.steps[0].turn == 1 and attempt.steps[0].role == "observation" else 0
 
 
 def rendered(
@@ -84,7 +92,9 @@ def _revised(episode: Episode, attempt: Attempt, before: Attempt | None) -> Atte
 
 
 def _notes(episode: Episode, about: Attempt) -> dict[str, str]:
-    return {n.kind: n.text for n in episode.notes if n.about == about.id and not n.seen}
+    """By kind; where the problem and the attempt have one of a kind, the attempt's."""
+    known = [n for n in episode.notes if not n.seen]
+    return {n.kind: n.text for id in (episode.id, about.id) for n in known if n.about == id}
 
 
 def shifted(spans: Iterable[Span], by: int) -> tuple[Span, ...]:

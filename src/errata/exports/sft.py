@@ -117,8 +117,16 @@ def _row(episode: Episode, attempt: Attempt, id: str, asked: tuple[Message, ...]
         transition=transition(episode.outcome(before.id), episode.outcome(attempt.id))
         if before
         else _transition(episode, attempt),
-        metrics=(trained_share(spans),), task=episode.problem.task,
+        metrics=(trained_share(spans), *_reward(episode, attempt)), task=episode.problem.task,
     )  # fmt: skip
+
+
+def _reward(episode: Episode, attempt: Attempt) -> tuple[Metric, ...]:
+    """What the world gave a trajectory: a replay of the row must come to the same."""
+    if episode.problem.task is None:
+        return ()
+    said = (v.score for v in episode.verdicts if (v.target, v.verifier) == (attempt.id, "world"))
+    return tuple(Metric(name="reward", value=score) for score in said if score is not None)[:1]
 
 
 def _transition(episode: Episode, attempt: Attempt) -> Transition:

@@ -72,6 +72,11 @@ class DpoRow(Struct, frozen=True, kw_only=True, gc=False):
     seen: tuple[str, ...] = ()
     tags: tuple[Tag, ...] = ()
     metrics: tuple[Metric, ...] = ()
+    diverges: int = 0
+    """Characters that both replies begin with, where the loss is to set in with the first token that differs: a trainer
+    counts the tokens that they share to the prompt. 0 where all of a reply has a loss."""
+    open: bool = False
+    """Whether the replies are single steps: one that ends in white space is gone on from, and teaches no end of turn."""
 
 
 class KtoRow(Struct, frozen=True, kw_only=True, gc=False):
@@ -104,7 +109,8 @@ class PrmRow(Struct, frozen=True, kw_only=True, gc=False):
     labels: tuple[bool | None, ...]
     """One a step: right, wrong, or not known."""
     values: tuple[float | None, ...]
-    """One a step: share of continuations from after it that pass; absent where it was not measured."""
+    """One a step: share of continuations from after it that pass, or its value by another rule that the recipe names;
+    absent where it was not measured."""
     first_error: int | None = None
     """0-based; absent where there is none or it is not known (see `verdict`)."""
     verdict: Outcome = "unknown"

@@ -4,6 +4,8 @@ import random
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from msgspec.structs import replace
+
 from errata import registry
 from errata.environments.base import World, split_of
 from errata.environments.hosts import begin
@@ -29,12 +31,14 @@ def worlds(
     success: float = 1.0,
     instructions: bool = True,
     options: dict[str, Any] = {},
+    prompt: str = "",
 ) -> Iterator[Item]:
     """Tasks of a world, with a way to the goal as gold steps where the world knows one.
 
     `difficulty` is (lowest, highest), drawn uniformly. `success` is the least reward that counts as solved. Without
     `instructions` the prompt is the first observation alone, for agents that know the world's words. `options` are
-    entries that every spec is to have. A task depends on its number, the seed and the split alone. Raises RecipeError.
+    entries that every spec is to have, `prompt` an instruction put after every problem's text, as it is. A task depends
+    on its number, the seed and the split alone. Raises RecipeError.
     """
     levels = pair(difficulty)
     if count < 1 or levels is None or levels[0] < 1:
@@ -46,9 +50,10 @@ def worlds(
     def one(i: int) -> Problem:
         spec = _spec(component, i, levels, seed, split, options)
         place = f"worlds:{world}:{split}:{i}"
-        return task_problem(
+        made = task_problem(
             component, spec, split=split, success=success, instructions=instructions, source="worlds", origin=place
         )
+        return replace(made, messages=(replace(made.messages[0], content=made.messages[0].content + prompt),))
 
     yield from distinct((Episode(problem=one(i)),) for i in range(count))
 
@@ -83,7 +88,7 @@ def task_problem(
         domain=component.name,
         split=split,
         source=source,
-        licence="CC0-1.0",
+        licence=getattr(component.make, "licence", "CC0-1.0"),
         origin=origin,
         task=task,
     )

@@ -5,13 +5,14 @@ Shared by the stages that act; it is no stage itself.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from dataclasses import replace as copied
 from typing import Any
 
 from msgspec.structs import replace
 
 from errata.environments.base import Turn
 from errata.environments.hosts import Session, done, reward
-from errata.records.trajectory import STOP, action_at, action_of, moves
+from errata.records.trajectory import STOP, action_at, action_of, actions, moves
 from errata.records.types import (
     Attempt,
     AttemptKind,
@@ -85,10 +86,22 @@ class Trajectory:
     sampling: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def standing(self) -> bool:
+        """An episode is judged at its end."""
+        return False
+
+    @property
     def over(self) -> bool:
         """Whether there is nothing more to do."""
         ended = bool(self.steps) and self.steps[-1].role == "answer"
         return done(self.session) or not self.complete or ended
+
+    async def run(self, limit: int) -> None:
+        """Ask and act until there is nothing more to do, for at most `limit` turns of the agent."""
+        for _ in range(limit):
+            await self.act(await self.ask())
+            if self.over:
+                return
 
     async def ask(self, k: int | None = None, role: str = "", **more: Any) -> Answer:
         """One reply to the conversation so far, by the agent or another role. Raises EngineError."""
@@ -99,6 +112,31 @@ class Trajectory:
             role or self.role, said, seed=drawn, template=self.template, sampling=self.sampling, **more
         )
 
+    def says(self, answer: Answer) -> str:
+        """The action of a reply."""
+        return action_of(answer.text)
+
+    async def branched(self, branch: str, *, whole: bool = True, keep: bool = True, **changes: Any) -> "Trajectory":
+        """A copy, in the session of this one or in a fork of it; where it has lost its own, in one played anew."""
+        session = self.session
+        if not whole:
+            session = await self.ctx.world(self.episode.problem, actions(self.steps))
+        elif keep:
+            session = await session.fork()
+        return copied(self, branch=branch, session=session, **changes)
+
+    async def outcome(self) -> float:
+        """The reward so far, in 0..1."""
+        return min(1.0, max(0.0, reward(self.session)))
+
+    async def verdict(self, attempt: Attempt) -> Verdict:
+        """What the world says of it."""
+        return await world_verdict(self.ctx, attempt, self.session)
+
+    async def close(self) -> None:
+        """End the session."""
+        await self.session.close()
+
     async def act(self, answer: Answer) -> Turn | None:
         """Take a reply for the next turn and play its action; None where the agent stops, or its words were cut."""
         said = spoken(answer.text, next_turn(self.steps), self.source)
@@ -108,10 +146,13 @@ class Trajectory:
             return None
         return await self.play(said)
 
-    async def play(self, said: Sequence[Step]) -> Turn | None:
-        """Play the action of a turn that is whole, and write down what the world answers."""
+    async def play(self, said: Sequence[Step], ends: bool = True) -> Turn | None:
+        """Play the action of a turn that is whole, and write down what the world answers.
+
+        An action that means to end the episode does so where it `ends`, and is the world's to answer otherwise.
+        """
         action = action_of(said[-1].text)
-        if action in STOP and action not in await self.session.valid_actions():
+        if ends and action in STOP and action not in await self.session.valid_actions():
             self.steps = (*self.steps, *said[:-1], replace(said[-1], role="answer"))  # not for the world
             return None
         self.steps = (*self.steps, *said)

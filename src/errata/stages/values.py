@@ -1,0 +1,108 @@
+"""What the nodes of a tree are worth, by those who can tell: the world, the agent itself, an engine.
+
+Shared by the stages that search; it is no stage itself.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+
+from errata.environments.base import DEAD_END
+from errata.errors import EngineError, RecipeError, WorldError
+from errata.stages.agent import Trajectory
+from errata.stages.base import privileged, request_seed
+from errata.stages.courses import Course
+from errata.stages.trees import SearchNode, Value
+
+
+async def by_distance(course: Course) -> Value:
+    """Value by the world's own distance: the share of the way from the start that is behind, 0 at a dead end.
+
+    Raises WorldError with the code `no_distance` where the world cannot tell, RecipeError outside of a world.
+    """
+    start = await _distance(course)
+
+    async def value(node: SearchNode) -> float:
+        left = await _distance(node.played)
+        return 0.0 if left == DEAD_END else max(0.0, 1.0 - left / start) if start else 1.0
+
+    return value
+
+
+async def _distance(course: Course) -> float:
+    if not isinstance(course, Trajectory):
+        raise RecipeError("tree: no world tells how far steps of a solution are from its end: use another value")
+    left = await course.session.distance()
+    if left is None:
+        raise WorldError("no_distance", f"{course.session.task.world} cannot tell how far the goal is")
+    return left
+
+
+def by_rollouts(n: int, depth: int) -> Value:
+    """Value by Monte-Carlo: the mean outcome of n ways to an end that the agent goes from there, beside the tree."""
+
+    async def one(node: SearchNode, k: int) -> float:
+        played = await node.played.branched(f"{node.played.branch}/rollout", k=k)
+        for _ in range(depth - node.depth):
+            await played.act(await played.ask())
+            if played.over:
+                break
+        found = await played.outcome() if played.complete else 0.0
+        await played.close()
+        return found
+
+    async def value(node: SearchNode) -> float:
+        return sum(await asyncio.gather(*(one(node, k) for k in range(n)))) / n
+
+    return value
+
+
+def by_engine(role: str, prompt: str, see: Sequence[str], seen: Callable[[Sequence[str]], None]) -> Value:
+    """Value by an engine that is shown the course so far: the number `score` of its JSON, from least to most as 0 to 1.
+
+    `see` names what of the privileged context the prompt may use; `seen` is told what was seen by whom it decides.
+    """
+
+    async def value(node: SearchNode) -> float:
+        played = node.played
+        template = played.ctx.prompt(prompt)
+        shown = template.render(
+            played.episode.problem, played.attempt("search"), shown=privileged(played.episode, tuple(see))
+        )
+        answer = await played.ctx.ask(
+            role, shown, seed=request_seed(played.episode, played.ctx, f"{played.branch}/value", 0),
+            template=template.label, schema=template.schema,
+        )  # fmt: skip
+        seen((*see, *answer.seen))
+        told = template.values(answer.text) if answer.complete else None
+        if told is None or "score" not in told:
+            raise EngineError("unreadable", f"{role} gave no score by {prompt}")
+        span = json.loads(template.schema)["properties"]["score"]
+        return float((told["score"] - span["minimum"]) / (span["maximum"] - span["minimum"]))
+
+    return value
+
+
+def looked_ahead(value: Value, steps: int, share: float) -> Value:
+    """A value mixed with the best one on a greedy way of so many steps from there (ReST-MCTS*, arXiv:2406.03816).
+
+    That way goes beside the tree, by the most likely candidate at temperature 0; where it meets an end, what the end is
+    worth counts. The node's own value has the share 1 - `share`.
+    """
+
+    async def mixed(node: SearchNode) -> float:
+        own, best = await value(node), 0.0
+        branch, drawn = node.played.branch, node.played.sampling
+        played = await node.played.branched(f"{branch}/greedy")
+        for i in range(steps):
+            played.sampling = {**drawn, "temperature": 0.0}
+            await played.act(await played.ask())
+            if played.over:
+                best = max(best, await played.outcome() if played.complete else 0.0)
+                break
+            played.branch, played.sampling = f"{branch}/greedy{i + 1}", drawn
+            best = max(best, await value(SearchNode(played=played, depth=node.depth + i + 1)))
+        await played.close()
+        return (1 - share) * own + share * best
+
+    return mixed
