@@ -46,9 +46,8 @@ async def act(
     kind: AttemptKind = "revised" if of else "expert" if source == "teacher" else "sampled"
 
     async def one(k: int, before: Attempt | None) -> tuple[Attempt, Verdict]:
-        session = await ctx.world(episode.problem)
-        about = _about(episode, before)
-        notes = {note.kind: note.text for note in about}
+        session, about = await ctx.world(episode.problem), _about(episode, before)
+        notes = {x.kind: x.text for x in about}
         # What the first agent and the writers of notes knew may reach the next through their words.
         told = {name for x in (*about, *((before,) if before else ())) for name in x.seen}
         played = Trajectory(
@@ -61,14 +60,13 @@ async def act(
         return made, await world_verdict(ctx, made, session)
 
     starts = chosen(episode, of=of, outcome=outcome, most=most) if of else (None,)
-    lacking = {b.id if b else "": note for b in starts if (note := _missing(episode, b, template))}
+    lacking = {b.id if b else "": missing for b in starts if (missing := _missing(episode, b, template))}
     known = [b for b in starts if (b.id if b else "") not in lacking]
     tasks = {new_id(episode, ctx, b.id if b else "", k): one(k, b) for b in known for k in range(n)}
     made, drops = await gather(episode, ctx, tasks)
-    unfit = [
-        (new_id(episode, ctx, id, k), f"{id or episode.id} has no {lacking[id]}") for id in lacking for k in range(n)
-    ]
-    drops += tuple(filtered(episode, ctx, id, "no_note", why) for id, why in unfit)
+    for id, note in lacking.items():
+        unfit, why = [new_id(episode, ctx, id, k) for k in range(n)], f"{id or episode.id} has no {note}"
+        drops += tuple(filtered(episode, ctx, target, "no_note", why) for target in unfit)
     if drops and not made and not (of or lacking):
         drops = (*drops, quarantined(episode, ctx, episode.id, drops[0].code, "every episode failed"))
     return Additions(attempts=tuple(a for a, _ in made), verdicts=tuple(v for _, v in made), drops=drops)
