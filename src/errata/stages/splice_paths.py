@@ -99,11 +99,9 @@ async def splice_paths(
             continue
         join = _Join(episode, ctx, pair, id, location, fallback, strict)
         cut = join.cut()
-        if isinstance(cut, str):
-            drops.append(filtered(episode, ctx, id, cut, f"{pair.rejected} with {pair.chosen}"))
-            continue
-        if (both := (join.bad.steps[: cut.end], join.good.id)) in taken:
-            drops.append(filtered(episode, ctx, id, "same_splice", "another bad path begins so, up to its cut"))
+        if isinstance(cut, str) or (both := (join.bad.steps[: cut.end], join.good.id)) in taken:
+            code = cut if isinstance(cut, str) else "same_splice"
+            drops.append(filtered(episode, ctx, id, code, f"{pair.rejected} with {pair.chosen}"))
             continue
         taken.add(both)
         try:
