@@ -248,17 +248,17 @@ class _Join:
 
     async def _undo(self, made: _Played, changed: int, undo: str) -> bool:
         """Whether the state of the common beginning was reached again, as far as the world shows its state."""
-        wanted = await self.ctx.world(self.episode.problem, [m.action for m in moves(self.bad.steps[: self.start])])
-        for _ in range(changed):
+        start = await self.ctx.world(self.episode.problem, [m.action for m in moves(self.bad.steps[: self.start])])
+        wanted = await _state(start)
+        await start.close()
+        while (here := await _state(made.session)) != wanted and made.undone < changed:
             turn = await made.session.step(undo)
             if not turn.valid or turn.done:
                 return False
             at, made.undone = next_turn(made.steps), made.undone + 1
             said = Step(text=self._worded(undo), role="correction", source="template", turn=at)
             made.steps = (*made.steps, said, observed(turn.observation, at + 1))
-        same = await _state(made.session) == await _state(wanted)
-        await wanted.close()
-        return same
+        return here == wanted
 
     async def _go_on(self, made: _Played, mode: Mode) -> "_Played | Drop":
         """The good path after the common beginning, turn by turn, from wherever the session stands."""
