@@ -67,11 +67,16 @@ def test_an_actor_against_the_world() -> None:
     u = "unknown"
     right, late = judged(2, labels=(u, u, "fail", u, u, u)), judged(4, labels=(u, u, "pass", u, "fail", u))
     missed, unknown = judged(None, labels=(u, u, "pass", u, "pass", u)), judged(None, "unknown")
-    (entry,) = table(right, late, missed, unknown)["first_error"]
+    # And a path in which neither finds an error.
+    idle = grown(pair_paths, grove(Q, "abc", ["a", "hop"]), alpha=0.5)
+    idle = grown(first_error, idle, World({"student": Says(lambda _: "")}), name="exact", source="distance")
+    said = Says(lambda _: "Verdict: uncertain")
+    idle = grown(first_error, idle, World({"student": said}), name="judge")
+    (entry,) = table(right, late, missed, unknown, idle)["first_error"]
     assert (entry["world"], entry["stage"], entry["source"]) == ("Letters", "judge", "student")
     assert {k: entry[k] for k in ("paths", "unknown", "named", "labelled", "same", "early")} == {
-        "paths": 4, "unknown": 1, "named": 2, "labelled": 4, "same": 1, "early": 0,
+        "paths": 5, "unknown": 1, "named": 2, "labelled": 4, "same": 2, "early": 0,
     }  # fmt: skip
-    assert (entry["precision"], entry["recall"], entry["accuracy"]) == (0.5, 0.25, 0.25)
+    assert (entry["precision"], entry["recall"], entry["accuracy"]) == (0.5, 0.25, 0.4)
     # Actions judged bad: x, y; both lead away. Of the five judged that do, two were named.
     assert entry["actions"] == {"precision": 1.0, "recall": pytest.approx(2 / 5)}

@@ -133,6 +133,9 @@ def test_undo_leads_back_to_the_common_beginning_first() -> None:
     clock = at(paired(CLOCK, "abc", "axy", 2), 4)
     assert refused(clock, location="judge", mode="undo") == "answered_otherwise"
     assert refused(e, location="judge", mode="undo", undo="back") == "cannot_undo"
+    assert refused(e, location="judge", mode="undo", undo="q") == "cannot_undo", "it is allowed, and leads elsewhere"
+    back = spliced(paired(Q, "abc", ["a", "x", "undo"], 2), mode="undo")
+    assert [s.text for s in back.steps if s.role in ("action", "correction")] == ["a", "x", "undo", "b", "c"]
 
 
 def test_a_pasted_splice_says_what_its_world_would_have_said() -> None:
@@ -190,5 +193,7 @@ def test_the_reward_must_pass_the_pairs_own_bound() -> None:
     e = paired(Q, ["a", "b", "stop"], ["a", "hop"], 2)
     assert refused(e) == "reward_lost", "without a bound the goal itself is asked for"
     bound = replace(e, pairs=(replace(e.pairs[0], tags=(Tag(name="alpha", value="0.5"),)),))
+    at_bound = replace(e, pairs=(replace(e.pairs[0], tags=(Tag(name="alpha", value=str(2 / 3)),)),))
+    assert refused(at_bound) == "reward_lost", "the bound itself does not exceed it"
     a = spliced(bound)
     assert [s.text for s in a.steps][-3:] == ["b", "You wrote b.", "stop"] and a.steps[-1].role == "answer"

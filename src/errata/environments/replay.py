@@ -7,7 +7,8 @@ error, are not played, and what follows them is no world's.
 
 from collections.abc import Sequence
 
-from errata.environments.hosts import open_now
+from errata.environments.base import World
+from errata.environments.hosts import begin, open_now
 from errata.errors import RecipeError, WorldError
 from errata.records.rows import SftRow, Span
 from errata.records.trajectory import PLAYED, action_of
@@ -32,7 +33,7 @@ def faults(task: Task, messages: Sequence[Message], spans: Sequence[Span], rewar
     The first observation must stand in a message of the user's; the answer to the last action need not be there.
     """
     try:
-        world, first = open_now(task)
+        world, first = _begun(task)
         found = [] if any(first in m.content for m in messages if m.role != "assistant") else ["it begins otherwise"]
         given = 0.0
         played = {s.message for s in spans if s.role in PLAYED}
@@ -47,7 +48,21 @@ def faults(task: Task, messages: Sequence[Message], spans: Sequence[Span], rewar
     except (WorldError, RecipeError) as error:
         return [f"it cannot be played in {task.world}: {error}"]
     except Exception as error:  # a world of the user's
+        _KEPT.clear()
         return [f"{task.world} raised {type(error).__name__}: {error}"]
     if reward is not None and abs(given - reward) > _ROUNDING:
         found.append(f"the world gives {given:g} in the end, not {reward:g}")
     return found
+
+
+_KEPT: dict[tuple[str, int], World] = {}
+"""A world of each kind, in which all its rows are played one after the other: some take seconds to be made."""
+
+
+def _begun(task: Task) -> tuple[World, str]:
+    """The world at the task's beginning, and its first observation. Raises as `open_now` does."""
+    at = task.world, task.version
+    if at in _KEPT:
+        return _KEPT[at], begin(_KEPT[at], task).first
+    _KEPT[at], first = open_now(task)
+    return _KEPT[at], first

@@ -99,11 +99,9 @@ async def splice_paths(
             continue
         join = _Join(episode, ctx, pair, id, location, fallback, strict)
         cut = join.cut()
-        if isinstance(cut, str):
-            drops.append(filtered(episode, ctx, id, cut, f"{pair.rejected} with {pair.chosen}"))
-            continue
-        if (both := (join.bad.steps[: cut.end], join.good.id)) in taken:
-            drops.append(filtered(episode, ctx, id, "same_splice", "another bad path begins so, up to its cut"))
+        if isinstance(cut, str) or (both := (join.bad.steps[: cut.end], join.good.id)) in taken:
+            code = cut if isinstance(cut, str) else "same_splice"
+            drops.append(filtered(episode, ctx, id, code, f"{pair.rejected} with {pair.chosen}"))
             continue
         taken.add(both)
         try:
@@ -250,17 +248,17 @@ class _Join:
 
     async def _undo(self, made: _Played, changed: int, undo: str) -> bool:
         """Whether the state of the common beginning was reached again, as far as the world shows its state."""
-        wanted = await self.ctx.world(self.episode.problem, [m.action for m in moves(self.bad.steps[: self.start])])
-        for _ in range(changed):
+        start = await self.ctx.world(self.episode.problem, [m.action for m in moves(self.bad.steps[: self.start])])
+        wanted = await _state(start)
+        await start.close()
+        while (here := await _state(made.session)) != wanted and made.undone < changed:
             turn = await made.session.step(undo)
             if not turn.valid or turn.done:
                 return False
             at, made.undone = next_turn(made.steps), made.undone + 1
             said = Step(text=self._worded(undo), role="correction", source="template", turn=at)
             made.steps = (*made.steps, said, observed(turn.observation, at + 1))
-        same = await _state(made.session) == await _state(wanted)
-        await wanted.close()
-        return same
+        return here == wanted
 
     async def _go_on(self, made: _Played, mode: Mode) -> "_Played | Drop":
         """The good path after the common beginning, turn by turn, from wherever the session stands."""
