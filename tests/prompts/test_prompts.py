@@ -48,7 +48,9 @@ SHOWN = {
         replace(CRITIQUE, findings=(UNIT, replace(UNIT, step=None))), critique("It miscounts."),
         replace(critique("Fine."), verdict="no_error", first_error=None),
     ],
-    "notes": dict.fromkeys(("modules", "adapted", "structure", "criteria", "checks"), "amber is 7"),
+    "notes": dict.fromkeys(
+        ("modules", "adapted", "structure", "criteria", "checks", "favour", "against"), "amber is 7"
+    ),
     "reference": "7",
     "gold_steps": GOLD,
     "first_error": {"step": 1, "exact": True},
