@@ -20,84 +20,25 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
-from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from torch import Tensor
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from errata import chains
 from errata.engines.base import Request, Sampling
 from errata.engines.pocket import Pocket
 from errata.records.ids import seed as hashed
 from errata.records.types import Message
+from errata.train.scratch import Encoder, Turn, Updates, batches, learning_rate, llama, save, tokenizer
 
-SPECIAL = ("<|pad|>", "<|unk|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 WORDS = (
     "= so : ? plus minus times is not All values are modulo What The answer Find the first wrong step Step Every right "
     "Correct solution There may be an error Solve it again missing known yet given value of no"
 ).split()
-TEMPLATE = (
-    "{% for m in messages %}{{ '<|' + m['role'] + '|>' + m['content'] }}"
-    "{% if not (loop.last and continue_final_message is defined and continue_final_message) %}<|end|>{% endif %}"
-    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
+POSITIONS = 512
 STEPS, OWN_STEPS, OWN_ATTEMPTS = 8000, 1000, 5000
 ASK_CRITIQUE = "Find the first wrong step"
 ASK_REVISION = "{critique}\nCorrect the solution"
 ASK_AGAIN = "There may be an error\nSolve it again"
-
-
-def make_tokenizer() -> PreTrainedTokenizerFast:
-    """Word-level tokens; a line break is a word of its own, and text of single spaces survives the round trip.
-
-    The marks of roles are no special tokens, which decoding skips: the decoder must see one to know that no space
-    joins the words after it to those before it, when a server decodes a reply after its prompt.
-    """
-    numbers = [str(n) for n in range(max(chains.MODULUS, 24))]
-    vocabulary = {w: i for i, w in enumerate((*SPECIAL, "\n", *WORDS, *numbers, *chains.NAMES))}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<|unk|>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split("\n", "isolated"), pre_tokenizers.Split(" ", "removed")]
-    )
-    roles = [AddedToken(f"<|{role}|>", normalized=False, special=False) for role in ("system", "user", "assistant")]
-    tokenizer.add_tokens(roles)
-    tokenizer.decoder = decoders.Sequence(
-        [
-            decoders.WordPiece(prefix="##", cleanup=False),
-            decoders.Fuse(),
-            decoders.Replace(Regex(r" ?<\|(system|user|assistant)\|> ?"), ""),
-            decoders.Replace(Regex(" ?\n ?"), "\n"),
-        ]
-    )
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="<|pad|>",
-        unk_token="<|unk|>",
-        eos_token="<|end|>",
-        model_max_length=512,
-        clean_up_tokenization_spaces=False,
-    )
-    fast.chat_template = TEMPLATE
-    return fast
-
-
-def make_model(vocabulary: int) -> LlamaForCausalLM:
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=vocabulary,
-            hidden_size=128,
-            intermediate_size=384,
-            num_hidden_layers=4,
-            num_attention_heads=4,
-            num_key_value_heads=4,
-            head_dim=32,
-            max_position_embeddings=512,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=SPECIAL.index("<|end|>"),
-            pad_token_id=0,
-            rms_norm_eps=1e-5,
-        )
-    )
 
 
 def recital(rng: random.Random, chain: chains.Chain) -> list[tuple[str, str]]:
@@ -183,78 +124,30 @@ def conversation(rng: random.Random, plan: "Stage", pool: Sequence[Own]) -> list
 class Batches:
     """Endless batches of about `tokens` tokens, of conversations of like length; labels are -100 off the target."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, seed: int, tokens: int, pool: Sequence[Own] = ()) -> None:
-        self.vocabulary = tokenizer.get_vocab()
+    def __init__(self, words: PreTrainedTokenizerFast, seed: int, tokens: int, pool: Sequence[Own] = ()) -> None:
+        self.encode = Encoder(words)
         self.pool = pool
         self.rng = random.Random(seed)
         self.tokens = tokens
 
-    def encode(self, turns: list[tuple[str, str]]) -> tuple[list[int], int]:
-        """Token ids, and where the target begins."""
-        ids: list[int] = []
-        start = 0
-        for role, text in turns:
-            ids.append(self.vocabulary[f"<|{role}|>"])
-            start = len(ids)
-            ids += [self.vocabulary[w] for w in text.replace("\n", " \n ").split(" ")]
-            ids.append(self.vocabulary["<|end|>"])
-        return ids, start
-
     def draw(self, plan: "Stage") -> Iterator[tuple[Tensor, Tensor]]:
-        rows = [self.encode(conversation(self.rng, plan, self.pool)) for _ in range(512)]
-        rows.sort(key=lambda r: len(r[0]))
-        groups: list[list[tuple[list[int], int]]] = [[]]
-        for row in rows:
-            if (len(groups[-1]) + 1) * len(row[0]) > self.tokens:
-                groups.append([])
-            groups[-1].append(row)
-        self.rng.shuffle(groups)
-        for group in groups:
-            width = max(len(ids) for ids, _ in group)
-            x = torch.zeros(len(group), width, dtype=torch.long)
-            y = torch.full((len(group), width), -100)
-            for i, (ids, start) in enumerate(group):
-                x[i, : len(ids)] = torch.tensor(ids)
-                y[i, start : len(ids)] = torch.tensor(ids[start:])
-            yield x, y
-
-
-class Muon(torch.optim.Optimizer):
-    """Momentum, orthogonalised by Newton-Schulz iterations (Jordan et al. 2024), for the matrices of the layers."""
-
-    def __init__(self, params: list[nn.Parameter], lr: float) -> None:
-        super().__init__(params, {"lr": lr})
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        for group in self.param_groups:
-            for p in group["params"]:
-                state = self.state[p]
-                m = state.setdefault("momentum", torch.zeros_like(p)).lerp_(p.grad, 0.05)
-                x = p.grad.lerp(m, 0.95)
-                tall = x.shape[0] > x.shape[1]
-                x = x.T if tall else x
-                x = x / (x.norm() + 1e-7)
-                for _ in range(5):
-                    s = x @ x.T
-                    x = 3.4445 * x + (-4.7750 * s + 2.0315 * s @ s) @ x
-                x = x.T if tall else x
-                p.mul_(1 - group["lr"] * 0.01)
-                p.add_(x, alpha=-group["lr"] * max(1, p.shape[0] / p.shape[1]) ** 0.5)
+        rows = []
+        for _ in range(512):
+            *shown, (role, target) = conversation(self.rng, plan, self.pool)
+            rows.append(self.encode([*(Turn(r, text) for r, text in shown), Turn(role, target, True)]))
+        return batches(self.rng, rows, self.tokens)
 
 
 @torch.no_grad()
-def accuracy(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, operations: int, count: int, seed: int
-) -> float:
+def accuracy(model: LlamaForCausalLM, words: PreTrainedTokenizerFast, operations: int, count: int, seed: int) -> float:
     """Share of greedy solutions that end in the right answer."""
     rng = random.Random(seed)
     problems = [chains.generate(rng, operations, 2) for _ in range(count)]
     texts = [f"<|user|>{chains.question(c)}<|end|><|assistant|>" for c in problems]
-    tokenizer.padding_side = "left"
-    batch = tokenizer(texts, return_tensors="pt", padding=True, return_token_type_ids=False)
+    words.padding_side = "left"
+    batch = words(texts, return_tensors="pt", padding=True, return_token_type_ids=False)
     out = model.generate(**batch, max_new_tokens=operations * 18 + 30, do_sample=False)
-    replies = tokenizer.batch_decode(out[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
+    replies = words.batch_decode(out[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
     return sum(chains.answer(r) == str(c.values()[c.target]) for r, c in zip(replies, problems, strict=True)) / count
 
 
@@ -282,40 +175,28 @@ def curriculum(progress: float) -> Stage:
     return Stage(9, 0.0, 0.4)
 
 
-def learning_rate(progress: float) -> float:
-    """Factor on the base rates: a short warm-up, a plateau, and a linear decay over the last 40 %."""
-    return min(1.0, progress / 0.01) * min(1.0, (1 - progress) / 0.4)
-
-
 def train(out: Path, steps: int, tokens: int, seed: int, own: int) -> None:
     """The first run, or with `own` attempts the second, at a fifth of its rates."""
     torch.manual_seed(seed)
-    tokenizer = make_tokenizer()
-    model = LlamaForCausalLM.from_pretrained(out) if own else make_model(len(tokenizer))
+    numbers = [str(n) for n in range(max(chains.MODULUS, 24))]
+    words = tokenizer((*WORDS, *numbers, *chains.NAMES), POSITIONS)
+    model = llama(len(words), width=128, layers=4, positions=POSITIONS)
+    if own:
+        model = LlamaForCausalLM.from_pretrained(out)
     pool = asyncio.run(sample_own(out, own, seed)) if own else []
     base = 0.2 if own else 1.0
-    print(f"{sum(p.numel() for p in model.parameters())} parameters, {len(tokenizer)} words", flush=True)
-    batches = Batches(tokenizer, seed + bool(own), tokens, pool)
-    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "layers" in n]
-    rest = [p for n, p in model.named_parameters() if p.ndim != 2 or "layers" not in n]
-    optimizers = [(Muon(matrices, 0.02), 0.02), (torch.optim.AdamW(rest, lr=4e-3, betas=(0.9, 0.95)), 4e-3)]
+    print(f"{sum(p.numel() for p in model.parameters())} parameters, {len(words)} words", flush=True)
+    endless = Batches(words, seed + bool(own), tokens, pool)
+    update = Updates(model)
     step, seen, began, total = 0, 0, time.monotonic(), 0.0
     log = []
     while step < steps:
         stage = Stage(9, 0.0, 0.1, own=0.65) if own else curriculum(step / steps)
-        for x, y in batches.draw(stage):
+        for x, y in endless.draw(stage):
             if step >= steps:
                 break
-            rate = base * learning_rate(step / steps)
-            loss = model(input_ids=x, labels=y).loss
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for optimizer, peak in optimizers:
-                for group in optimizer.param_groups:
-                    group["lr"] = peak * rate
-                optimizer.step()
-                optimizer.zero_grad()
-            step, seen, total = step + 1, seen + x.numel(), total + loss.item()
+            loss = update(x, y, base * learning_rate(step / steps))
+            step, seen, total = step + 1, seen + x.numel(), total + loss
             if step % 100 == 0:
                 now = time.monotonic() - began
                 pace = f"{seen / now:.0f} tokens/s {now / 60:.1f} min"
@@ -323,19 +204,13 @@ def train(out: Path, steps: int, tokens: int, seed: int, own: int) -> None:
                 total = 0.0
             if step % (steps // 8) == 0 or step == steps:
                 model.eval()
-                scores = {n: accuracy(model, tokenizer, n, 100, seed + 1) for n in (2, 4, 6, 8, 10, 12)}
+                scores = {n: accuracy(model, words, n, 100, seed + 1) for n in (2, 4, 6, 8, 10, 12)}
                 model.train()
                 print(step, scores, flush=True)
                 minutes = round((time.monotonic() - began) / 60, 1)
                 log.append({"step": step, "tokens": seen, "minutes": minutes, "greedy": scores})
-                save(model, tokenizer, out)
+                save(model, words, out)
                 (out / ("training_own.json" if own else "training.json")).write_text(json.dumps(log, indent=1) + "\n")
-
-
-def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(out, safe_serialization=True)
-    tokenizer.save_pretrained(out)
 
 
 def main() -> None:

@@ -16,8 +16,9 @@ from errata.errors import ErrataError, RecipeError, Terminated
 from errata.objects import locate
 from errata.recipe import read
 from errata.recipe.spec import Recipe
+from errata.records.rows import SftRow
 from errata.records.types import Episode
-from errata.reports import outline, show
+from errata.reports import labels, outline, show
 from errata.reports.bars import Bars
 from errata.reports.gauges import Gauges
 from errata.runners import job
@@ -91,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     shown = command("show", _show, "Show a dataset, or one of its episodes, as text.")
     shown.add_argument("dataset", type=locate)
     shown.add_argument("episode", nargs="?", help="an id, or its first digits")
+    shown.add_argument("--tokens", metavar="MODEL", help="show the episode's SFT rows as tokens of MODEL, with labels")
     command(
         "list", _list, "List sources, stages, engines, verifiers, worlds, corpus operations, exports and pipelines."
     )
@@ -225,11 +227,29 @@ def _check(args: argparse.Namespace) -> int:
 
 def _show(args: argparse.Namespace) -> int:
     data = open_dataset(args.dataset)
-    if args.episode:
+    if args.tokens:
+        _show_tokens(data, args.episode, args.tokens)
+    elif args.episode:
         print(show.episode_text(data.episode(args.episode), [str(e["stage"]) for e in data.manifest.funnel]))
     else:
         print(show.dataset_text(data.manifest, data.rows("episodes")))
     return 0
+
+
+def _show_tokens(data: Dataset, episode: str | None, model: str) -> None:
+    """The labels of all SFT rows of an episode, or of the first episode that has any."""
+    tokenizer = labels.tokenizer_at(model)
+    configs = [c for c in data.manifest.configs if data.record_type(c) is SftRow]
+    rows = (row for c in configs for row in data.rows(c) if isinstance(row, SftRow))
+    wanted = data.episode(episode).id if episode else None
+    shown = False
+    for row in rows:
+        wanted = wanted or row.episode
+        if row.episode == wanted:
+            print(labels.labels_text(row, tokenizer))
+            shown = True
+    if not shown:
+        print("no SFT row" + (f" of the episode {wanted}" if wanted else ""))
 
 
 def _list(args: argparse.Namespace) -> int:

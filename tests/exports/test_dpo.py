@@ -204,3 +204,88 @@ def test_metrics_tell_the_shared_prefix_and_the_gap() -> None:
     start = Episode(problem=p).add(Additions(attempts=(a, b), verdicts=verdicts))
     rows, _ = pairs_of(start)
     assert {m.name: m.value for m in rows[0].metrics} == {"shared_prefix": 10.0, "length_gap": 1.0}
+
+
+# ---- episodes of a world
+
+
+def trajectory(*turns: str, index: int = 0, **fields: Any) -> Attempt:
+    """An episode by turns: the agent's `thought|action`, then the world's answer."""
+    steps: list[Step] = []
+    for i, text in enumerate(turns):
+        if i % 2:
+            steps.append(Step(text=text, role="observation", source="environment", train=False, turn=i))
+            continue
+        thought, mark, action = text.rpartition("|")
+        steps += [Step(text=thought + "\n", turn=i)] if mark else []
+        steps.append(Step(text=action, role="action", turn=i))
+    return attempt(P, "x", index, steps=tuple(steps), **fields)
+
+
+def between(right: Attempt, wrong: Attempt, rule: str = "first_error") -> tuple[Episode, list[DpoRow]]:
+    stem = trajectory("look", "a hall", index=9, stage="stem", complete=False)
+    tries = [replace(a, parent=stem.id) for a in (wrong, right)]
+    start = episode(P, stem, *tries, outcomes=["unknown", "fail", "pass"])
+    return start, pairs_of(start, rule=rule, of=("sample",), most=0)[0]
+
+
+def contents(messages: tuple[Message, ...]) -> list[str]:
+    return [m.content for m in messages]
+
+
+def test_episodes_part_at_the_turn_in_which_they_first_differ() -> None:
+    right = trajectory("look", "a hall", "think|go east", "a yard", "take key", "done")
+    wrong = trajectory("look", "a hall", "think|go west", "a wall", index=1)
+    _, (row,) = between(right, wrong)
+    assert row.prompt == (
+        *P.messages,
+        Message(role="assistant", content="look"),
+        Message(role="user", content="a hall"),
+    )
+    assert contents(row.chosen) == ["think\ngo east", "a yard", "take key"], "the same thought is said in the turn"
+    assert contents(row.rejected) == ["think\ngo west"], "and nobody replies to the last answer"
+    assert [m.role for m in row.chosen] == ["assistant", "user", "assistant"]
+
+
+def test_an_episode_that_only_ends_earlier_leaves_each_side_a_turn_of_the_agents() -> None:
+    right = trajectory("look", "a hall", "go east", "a yard", "take key", "done")
+    _, (row,) = between(right, trajectory("look", "a hall", "go east", "a yard", index=1))
+    assert contents(row.prompt[1:]) == ["look", "a hall"]
+    assert (contents(row.chosen), contents(row.rejected)) == (["go east", "a yard", "take key"], ["go east"])
+
+
+def test_episodes_whose_turns_differ_though_their_steps_do_not_part_before() -> None:
+    right = trajectory("look", "a hall", "wait", "", "go east", "a yard", "take key", "done")
+    other = [replace(s, turn=0 if s.turn < 1 else s.turn) for s in right.steps[:5]]
+    wrong = attempt(P, "x", 1, steps=(*other[:2], replace(other[2], text="wait"), replace(other[4], turn=2)))
+    _, (row,) = between(right, wrong)
+    assert contents(row.prompt[1:]) == ["look", "a hall"]
+    assert contents(row.chosen)[0] == "wait" and contents(row.rejected) == ["waitgo east"]
+
+
+def test_whole_episodes_are_set_against_each_other_after_the_task_alone() -> None:
+    right, wrong = trajectory("look", "a hall", "take key", "done"), trajectory("look", "a hall", "stop", index=1)
+    _, (row,) = between(right, wrong, rule="outcome")
+    assert row.prompt == P.messages
+    assert (contents(row.chosen), contents(row.rejected)) == (
+        ["look", "a hall", "take key"],
+        ["look", "a hall", "stop"],
+    )
+
+
+def test_the_same_replies_are_taken_once_where_rows_are_to_be_distinct() -> None:
+    right = [trajectory("take key", "done", index=i) for i in (0, 1)]
+    wrong = [trajectory("look", "a hall", index=i) for i in (2, 3)]
+    start = episode(P, *right, *wrong, outcomes=["pass", "pass", "fail", "fail"])
+    paired = start.add(run(pair, start, rule="outcome", most=0))
+    ctx = ExportContext("dpo", prompts.load)
+    assert all(isinstance(x, DpoRow) for x in dpo(paired, ctx)) and len(list(dpo(paired, ctx))) == 2
+    once = list(dpo(paired, ctx, distinct=True))
+    assert [x.code if isinstance(x, Drop) else "row" for x in once] == ["row", "same_text"]
+
+
+def test_a_pair_whose_prompt_shows_a_note_that_nobody_wrote_is_refused() -> None:
+    start, _ = between(trajectory("take key", "done"), trajectory("look", "a hall", index=1), rule="outcome")
+    paired = start.add(run(pair, start, rule="outcome"))
+    (found,) = dpo(paired, ExportContext("dpo", prompts.load), prompt="feedback_vector")
+    assert isinstance(found, Drop) and found.code == "no_note" and "has no checks" in found.detail

@@ -14,16 +14,17 @@ from errata.exports.base import ExportContext
 from errata.exports.rows import conversation
 from errata.exports.sft import sft
 from errata.records.rows import SftRow
-from errata.records.types import Additions, Attempt, Drop, Episode, Estimate, Finding, Outcome, Step
+from errata.records.types import Additions, Attempt, Drop, Episode, Estimate, Finding, Note, Outcome, Step
 from errata.sources.procedural import procedural
 from errata.stages.critique import critique
 from errata.stages.filter import filter_
 from errata.stages.locate import locate
+from errata.stages.pair import pair
 from errata.stages.revise import revise
 from errata.stages.sample import sample
 from errata.stages.splice import splice
 from errata.stages.verify import verify
-from tests.stages.support import World, attempt, episode, grown, problem, user, verdict
+from tests.stages.support import World, attempt, episode, grown, problem, run, user, verdict
 from tests.stages.support import critique as criticism
 
 TELLS_NOTHING = "There may be an error\nSolve it again"
@@ -319,3 +320,85 @@ def test_a_row_carries_the_estimates_that_it_is_told_to_where_there_are_some() -
     start = episode(of, made, outcomes=["pass"]).add(Additions(estimates=(told,)))
     ((row,), _) = rows_of(start, of=("sample",), estimates=("reward", "gain"))
     assert {m.name: m.value for m in row.metrics} == {"trained_share": 1.0, "reward": 1.2}
+
+
+# ---- episodes of a world, and pairs of attempts
+
+
+def played(stage: str, index: int, *turns: str, **fields: Any) -> Attempt:
+    """A trajectory: an action and what the world answers, by turns."""
+    steps = [
+        Step(text=text, role="observation", source="environment", train=False, turn=i)
+        if i % 2
+        else Step(text=text, role="action", turn=i)
+        for i, text in enumerate(turns)
+    ]
+    return attempt(problem(5), "x", index, stage, steps=tuple(steps), **fields)
+
+
+def noted(start: Episode, **texts: str) -> Episode:
+    """With a note `checks` about the attempts of these steps."""
+    told = [
+        Note(id=a.id[::-1], about=a.id, stage="condition", index=0, kind="checks", text=texts[a.stage])
+        for a in start.attempts
+        if a.stage in texts
+    ]
+    return start.add(Additions(notes=tuple(told)))
+
+
+LOST = played("act", 0, "look", "a hall", "stop")
+WON = played("act", 1, "look", "a hall", "take key", "done", seen=("gold_steps",))
+
+
+def test_the_worlds_last_answer_is_no_message_and_no_answer_of_it_is_trained() -> None:
+    (row,), _ = rows_of(episode(problem(5), WON, outcomes=["pass"]), of=("act",))
+    assert [(m.role, m.content) for m in row.messages[1:]] == [
+        ("assistant", "look"), ("user", "a hall"), ("assistant", "take key"),
+    ]  # fmt: skip
+    assert [(s.message, s.role, s.train) for s in row.spans] == [(1, "action", True), (3, "action", True)]
+
+
+def test_a_row_of_a_pair_shows_the_worse_one_and_trains_the_better() -> None:
+    start = noted(episode(problem(5), LOST, WON, outcomes=["fail", "pass"]), act="not met")
+    start = start.add(run(pair, start, name="pair", rule="outcome", of=("act",)))
+    rows, drops = rows_of(start, of=("act",), pairs="pair", prompt="try_episode_again")
+    (row,) = rows
+    asked = row.messages[0].content
+    assert "[1] look\n-> a hall\n[2] stop\n-> " in asked and "take key" not in asked and "not met" in asked
+    assert [m.content for m in row.messages[1:]] == ["look", "a hall", "take key"] and not drops
+    assert row.lineage == (WON.id, LOST.id) and row.transition == "wrong_to_right"
+    assert rows_of(start, of=("other",), pairs="pair", prompt="try_episode_again") == ([], [])
+    assert rows_of(start, of=("act",), pairs="other", prompt="try_episode_again") == ([], [])
+    (alone,), _ = rows_of(start, of=("act",))
+    assert alone.id != row.id and alone.lineage == (WON.id,)
+
+
+def test_what_the_maker_of_the_shown_attempt_saw_is_told() -> None:
+    wrong, right = replace(LOST, seen=("reference",)), replace(WON, seen=("gold_steps",))
+    start = noted(episode(problem(5), wrong, right, outcomes=["fail", "pass"]), act="not met")
+    start = start.add(run(pair, start, name="pair", rule="outcome", of=("act",)))
+    (row,), _ = rows_of(start, of=("act",), pairs="pair", prompt="try_episode_again")
+    assert row.seen == ("gold_steps", "reference")
+
+
+def test_distinct_takes_the_same_words_once_after_each_prompt() -> None:
+    other = replace(LOST, id="e" * 32, index=2, steps=(*LOST.steps[:2], replace(LOST.steps[2], text="wait")))
+    same = replace(LOST, id="f" * 32, index=3)
+    tries = [
+        replace(WON, id=f"{i}" * 32, index=i, stage="mend", parent=a.id) for i, a in enumerate((LOST, other, same))
+    ]
+    start = episode(problem(5), LOST, other, same, *tries, outcomes=[*["fail"] * 3, *["pass"] * 3])  # type: ignore[list-item]
+    start = noted(start, act="not met")
+    shown, drops = rows_of(start, of=("mend",), prompt="try_episode_again", distinct=True)
+    assert [r.lineage[1] for r in shown] == [LOST.id, other.id] and [d.code for d in drops] == ["same_text"]
+    assert len(rows_of(start, of=("mend",), distinct=True)[0]) == 1, "after the task alone they are one"
+
+
+def test_a_row_whose_prompt_shows_a_note_that_nobody_wrote_is_refused() -> None:
+    start = episode(problem(5), WON, outcomes=["pass"])
+    rows, drops = rows_of(start, of=("act",), prompt="feedback_vector")
+    assert not rows and [(d.code, d.detail) for d in drops] == [("no_note", f"{WON.id} has no checks")]
+    secret = noted(start, act="met")
+    secret = replace(secret, notes=tuple(replace(n, seen=("reference",)) for n in secret.notes))
+    assert not rows_of(secret, of=("act",), prompt="feedback_vector")[0], "a note whose writer saw more is not shown"
+    assert len(rows_of(noted(start, act="met"), of=("act",), prompt="feedback_vector")[0]) == 1

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from errata import chains, prompts
 from errata.errors import RecipeError
 from errata.prompts import Reading, load
-from errata.records.types import Attempt, Critique, Finding, Message, Problem, Step
+from errata.records.types import Attempt, Critique, Finding, Message, Problem, Step, Tag
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(p.stem for p in prompts.FILES.glob("*.yaml"))
@@ -49,19 +49,20 @@ SHOWN = {
         replace(critique("Fine."), verdict="no_error", first_error=None),
     ],
     "notes": dict.fromkeys(
-        ("modules", "adapted", "structure", "criteria", "checks", "favour", "against"), "amber is 7"
+        ("modules", "adapted", "structure", "criteria", "action", "checks", "experience", "favour", "against"),
+        "amber is 7",
     ),
     "reference": "7",
     "gold_steps": GOLD,
     "first_error": {"step": 1, "exact": True},
-    "attempts": [ATTEMPT, ATTEMPT],
+    "attempts": [replace(ATTEMPT, tags=(Tag(name="result", value="won"),)), ATTEMPT],
 }  # fmt: skip
 """What else a prompt may name."""
 SEES = {"reference", "gold_steps", "first_error"}
 PRIVILEGED = {
     "analyse_error", "explain_answer", "chains_explain_answer", "reformulate", "explain_mistake",
     "regenesis_adapt_to_answer", "regenesis_structure_to_answer", "critique_steps_guided",
-    "critique_units", "meta_critique", "judge_so_far",
+    "critique_units", "meta_critique", "teach", "judge_so_far",
 }  # fmt: skip
 """Prompts that are for stages which show privileged context, by their `see`."""
 

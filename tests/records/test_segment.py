@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from errata.records.segment import RULES, segment
+from errata.records.segment import ACTION, RULES, segment
 
 TEXTS = st.text(alphabet=st.sampled_from("ab1.!?)\"' \t\n\r\u2028\u00a0é"), max_size=60) | st.text(max_size=80)
 
@@ -51,3 +51,19 @@ def test_sentences_end_neither_in_numbers_nor_in_titles() -> None:
 def test_an_unknown_rule_says_what_exists() -> None:
     with pytest.raises(ValueError, match="no rule is called 'words': there are lines"):
         segment("a", "words")
+
+
+PLANS = st.text(alphabet=st.sampled_from("ab ()-`\n"), max_size=40)
+
+
+@settings(deadline=None)
+@given(PLANS, st.lists(st.sampled_from(["(pick-up a)", "(stack a b)"]), min_size=1, max_size=4), PLANS)
+def test_a_step_of_a_plan_ends_with_its_action(before: str, actions: list[str], after: str) -> None:
+    text = before + "\n".join(actions) + after
+    steps = segment(text, "actions")
+    assert "".join(steps) == text and len(steps) == len(ACTION.findall(text))
+    assert all(len(ACTION.findall(step)) == 1 for step in steps)
+
+
+def test_a_plan_in_words_is_cut_into_lines() -> None:
+    assert segment("pick up a\nput down a", "actions") == ("pick up a\n", "put down a")

@@ -65,7 +65,7 @@ def test_what_a_row_lacks_is_told(expression: str, error: type[Exception], told:
     [
         ("", "neither a path"),
         ("a..b", "neither a path"),
-        ("a | ", "is no pipe: there are after('A:'), lines"),
+        ("a | ", "is no pipe: there are after('A:'), lines, opening"),
         ("a | upper", "'upper' is no pipe"),
         ("a | after", "is written after('A:')"),
         ("a | after('')", "is written after('A:')"),

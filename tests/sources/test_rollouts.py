@@ -155,8 +155,8 @@ def test_a_problem_has_the_id_that_it_has_in_a_table(tmp_path: Path) -> None:
     ("config", "told"),
     [
         ({"attempts": []}, "attempts is a list of entries"),
-        ({"attempts": [{"label": "x"}]}, "attempts.0 needs either `text` or `steps`"),
-        ({"attempts": [{"text": "x", "steps": "y"}]}, "attempts.0 needs either"),
+        ({"attempts": [{"label": "x"}]}, "attempts.0 needs one of `text`, `steps`"),
+        ({"attempts": [{"text": "x", "steps": "y"}]}, "attempts.0 needs one of"),
         ({"attempts": [{"text": "x", "lable": "y"}]}, "attempts.0 has no field 'lable'"),
         ({"attempts": [{"text": "x", "label": "y.*"}]}, "attempts.0: `*` in a label"),
         ({"attempts": [{"text": "x", "reason": "y"}]}, "reason for no `first_error`"),

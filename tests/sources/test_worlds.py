@@ -23,7 +23,7 @@ def test_the_gold_way_is_accepted_and_half_of_it_is_not() -> None:
     for problem in problems():
         assert verify(problem, "\n".join(problem.solution)).outcome == "pass"
         half = verify(problem, "\n".join(problem.solution[:-1]))
-        assert (half.outcome, half.evidence) == ("fail", "the plan ends before the goal is reached")
+        assert half.outcome == "fail" and half.evidence.startswith("the plan ends before the goal is reached")
 
 
 def test_a_plan_fails_at_its_first_action_that_is_not_allowed() -> None:

@@ -113,14 +113,15 @@ async def _run(
         name="test", version="1", source=Use(use="procedural"), exports=(ExportSpec(use="sft"),),
         engines={role: EngineSpec(use="-", **world.specs.get(role, {})) for role in world.engines},
     )  # fmt: skip
-    journal, pool = Journal(scratch / "journal", flush_seconds=0), Pool()
+    journal, pool, worlds = Journal(scratch / "journal", flush_seconds=0), Pool(), Worlds(world.folder)
     engines = {role: Journaled(e, journal) for role, e in world.engines.items()}
     try:
-        context = StepContext(name, world.seed, Tools(Plan(recipe, world.folder), engines, pool, Worlds()), start)
+        context = StepContext(name, world.seed, Tools(Plan(recipe, world.folder), engines, pool, worlds), start)
         return await stage(start, context, **options)
     finally:
         await journal.close()
         await pool.close()
+        await worlds.close()
 
 
 def grown(stage: Stage, start: Episode, world: World = World(), **options: Any) -> Episode:

@@ -9,7 +9,7 @@ from errata.engines.expert import Expert, Noisy
 from errata.environments.hosts import open_now
 from errata.errors import EngineError
 from errata.records.trajectory import actions, moves
-from errata.records.types import Additions, Episode
+from errata.records.types import Additions, Episode, Note
 from errata.sources.worlds import worlds
 from errata.stages.act import act
 from tests.stages.support import Says, World, cut, run
@@ -98,3 +98,65 @@ def test_a_problem_without_a_world_is_quarantined() -> None:
     episode = start()
     plain = Episode(problem=replace(episode.problem, task=None))
     assert run(act, plain, World({"student": Expert()})).drops[0].code == "no_world"
+
+
+# ---- another try at failed episodes
+
+
+def failed(seed: int = 0, **fields: object) -> Episode:
+    """A task with an episode that failed, one that was solved, and a note about each."""
+    begun = start(seed)
+    agent = Says(lambda r: "inventory" if len(r.messages) < 3 else "stop")
+    bad = run(act, begun, World({"student": agent}), name="act")
+    good = run(act, begun, World({"student": Expert()}), name="solved")
+    told = tuple(
+        Note(id=a.id[::-1], about=a.id, stage="condition", index=0, kind="checks", text=f"of {a.stage}", **fields)  # type: ignore[arg-type]
+        for a in (*bad.attempts, *good.attempts)
+    )
+    return begun.add(bad).add(good).add(Additions(notes=told))
+
+
+def test_a_failed_episode_is_tried_again_from_the_beginning_by_an_agent_that_is_shown_it() -> None:
+    before = failed()
+    (wrong,) = (a for a in before.attempts if a.stage == "act")
+    engine = Says(lambda r: "inventory")
+    world = World({"reflector": engine})
+    made = run(act, before, world, name="mend", role="reflector", of="act", prompt="try_episode_again", limit=2, n=2)
+    replayed(before, made)
+    assert [(a.kind, a.parent, a.index) for a in made.attempts] == [("revised", wrong.id, 0), ("revised", wrong.id, 1)]
+    (asked,) = {r.messages[0].content for r in engine.asked}
+    (move,) = moves(wrong.steps)
+    assert f"[1] inventory\n-> {move.observation}\n" in asked and "of act" in asked and "of solved" not in asked
+    assert asked.startswith(before.problem.text) and len({r.seed for r in engine.asked}) == 4
+    assert [len(r.messages) for r in engine.asked[-2:]] == [3, 3], "and the world begins anew"
+
+
+def test_only_attempts_of_the_step_with_the_outcome_are_tried_again() -> None:
+    before, world = failed(), World({"student": Says(lambda _: "stop")})
+    wrong, right = (next(a.id for a in before.attempts if a.stage == s) for s in ("act", "solved"))
+    for options, parents in (
+        ({"of": "solved"}, []),
+        ({"of": "solved", "outcome": "pass"}, [right]),
+        ({"of": "act", "outcome": "pass"}, []),
+        ({"of": "act", "outcome": "any", "most": 1}, [wrong]),
+    ):
+        made = run(act, before, world, name="mend", prompt="try_episode_again", **options)
+        assert [a.parent for a in made.attempts] == parents and not made.drops
+
+
+def test_what_the_first_agent_and_the_writer_of_the_note_saw_is_told() -> None:
+    before = failed(seen=("reference",))
+    world = World({"student": Says(lambda _: "stop", seen=("hints",))})
+    made = run(act, before, world, name="again", of="solved", outcome="pass", prompt="try_episode_again")
+    assert made.attempts[0].seen == ("gold_steps", "hints", "reference")
+
+
+def test_a_try_that_lacks_a_note_of_its_prompt_is_dropped_with_the_reason_and_costs_no_other() -> None:
+    before = failed()
+    bare = replace(before, notes=tuple(n for n in before.notes if n.text == "of solved"))
+    world = World({"student": Says(lambda _: "stop")})
+    made = run(act, bare, world, name="mend", of="act", prompt="try_episode_again", n=2)
+    assert not made.attempts and [(d.code, d.kind) for d in made.drops] == [("no_note", "filtered")] * 2
+    assert all("has no checks" in d.detail and d.target != bare.id for d in made.drops)
+    whole = run(act, before, world, name="mend", of="act", prompt="try_episode_again", n=2)
+    assert {d.target for d in made.drops} == {a.id for a in whole.attempts}

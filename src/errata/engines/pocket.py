@@ -1,4 +1,4 @@
-"""The embedded default engine: a small Llama on onnxruntime, on any CPU, with no key and no download.
+"""The embedded default engine: small Llamas on onnxruntime, on any CPU, with no key and no download.
 
 One background thread decodes all requests together, slot by slot, and refills a slot as soon as it is free; a reply
 never depends on what else was asked (see `pocket_runtime`).
@@ -11,9 +11,10 @@ import json
 import os
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import onnxruntime
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -30,11 +31,19 @@ from errata.registry import FilePath, engine
 FILES = ("config.json", "model.safetensors", "model.onnx", "tokenizer.json", "chat_template.jinja")
 
 
-def shipped() -> Path:
-    """The folder of the model that comes with errata: inside the package, or in the checkout it runs from."""
+Model = Literal["student", "agent"]
+_SHIPPED: Mapping[Model, tuple[str, str]] = {
+    "student": ("pocket", "errata-pocket"),
+    "agent": ("pocket_agent", "errata-pocket-agent"),
+}
+"""The models that come with errata: folder below data, and name."""
+
+
+def shipped(model: Model = "student") -> Path:
+    """The folder of a model that comes with errata: inside the package, or in the checkout it runs from."""
     package = Path(__file__).resolve().parents[1]
-    inside = package / "data" / "pocket"
-    return inside if inside.is_dir() else package.parents[1] / "data" / "pocket"
+    inside = package / "data" / _SHIPPED[model][0]
+    return inside if inside.is_dir() else package.parents[1] / "data" / _SHIPPED[model][0]
 
 
 @functools.cache
@@ -227,18 +236,20 @@ class _Worker:
 
 @engine(version=1, name="pocket")
 class Pocket:
-    """The embedded student: a Llama of under 2M parameters on onnxruntime, for chains and other small worlds.
+    """An embedded Llama of under 2M parameters on onnxruntime: a student for chains, or an agent for text worlds.
 
-    `path` is a folder with config.json, model.safetensors, model.onnx, tokenizer.json and chat_template.jinja; empty
-    for the model that comes with errata. `slots` replies are decoded together, on `threads` cores (0: all of them).
-    Raises `RecipeError` where a file is missing.
+    `model` is one of those that come with errata: `student`, or `agent` for the worlds crafting and house. `path` is a
+    folder that is used in its place, with config.json, model.safetensors, model.onnx, tokenizer.json and
+    chat_template.jinja, such as training it further has made. `slots` replies are decoded together, on `threads` cores
+    (0: all of them). Raises `RecipeError` where a file is missing.
     """
 
     seen: tuple[str, ...] = ()
 
-    def __init__(self, *, path: FilePath = "", slots: int = 32, threads: int = 0) -> None:
-        self.folder = Path(path) if path else shipped()
+    def __init__(self, *, model: Model = "student", path: FilePath = "", slots: int = 32, threads: int = 0) -> None:
+        self.folder = Path(path) if path else shipped(model)
         """The model's files."""
+        self._name = _SHIPPED[model][1]
         missing = [f for f in FILES if not (self.folder / f).is_file()]
         if missing:
             raise RecipeError(
@@ -259,7 +270,7 @@ class Pocket:
         return Identity(
             engine="pocket",
             version=1,
-            model="errata-pocket",
+            model=self._name,
             revision=_digest(self.folder.resolve()),
             detail=f"code {code}, onnxruntime {onnxruntime.__version__}",
             licence="Apache-2.0",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from errata.engines.base import Sampling
 
-BUCKETS = (32, 64, 96, 128, 192, 256, 384, 512)
+BUCKETS = (32, 64, 96, 128, 192, 256, 384, 512, 640)
 """Lengths that prompts are padded to."""
 REMEMBERED = 48
 """Prompts whose keys and values are kept, for the next samples of the same prompt."""

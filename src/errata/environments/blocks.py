@@ -1,8 +1,9 @@
 """Blocksworld: blocks on a table and on each other, a hand that holds one, and a goal of what is to stand on what.
 
 A spec is `{"blocks": [names], "init": [atoms], "goal": [atoms]}` with atoms as words, `on b a`: those of the PDDL
-domain with four operators, `on`, `ontable`, `clear`, `handempty`, `holding`. `spec_of` reads the same from a problem
-in PDDL. Every refused action is answered with the action and all its preconditions that do not hold.
+domain with four operators, `on`, `ontable`, `clear`, `handempty`, `holding`. With `"endless": true` the episode goes on
+when the goal is reached, as plans are validated: the goal must hold at the end. `Blocks.read` reads such a spec from a
+problem in PDDL. Every refused action is answered with the action and all its preconditions that do not hold.
 """
 
 import random
@@ -12,7 +13,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from errata.environments.base import Turn
-from errata.environments.blocks_plan import HAND, TABLE, Goal, Places, shortest
+from errata.environments.blocks_plan import HAND, TABLE, Goal, Move, Places, shortest
 from errata.registry import environment
 
 _THE = r"(?:the )?(?:block )?(?P<{}>[\w-]+)(?: block)?"
@@ -21,7 +22,7 @@ _FORMS = tuple(
     (name, re.compile(pattern))
     for name, pattern in (
         ("pick-up", rf"pick[ -]?up {_X}(?: from the table)?"),
-        ("put-down", rf"put[ -]?down {_X}(?: on the table)?"),
+        ("put-down", rf"put[ -]?down {_X}(?: (?:on )?(?:the )?table)?"),
         ("stack", rf"stack {_X} (?:on top of |on |onto )?{_Y}"),
         ("unstack", rf"unstack {_X} (?:from on top of |from |off )?{_Y}"),
     )
@@ -39,6 +40,7 @@ _NEEDS = {
     "unstack": ("on {0} {1}", "clear {0}", "handempty"),
 }
 _ATOM = re.compile(r"\(((?!and\b)[^()]+)\)")
+_NAME = re.compile(r"[a-z0-9_][\w-]*")
 ARITY = {"on": 2, "ontable": 1, "clear": 1, "holding": 1, "handempty": 0}
 """The predicates, and how many blocks each is said of."""
 
@@ -53,7 +55,7 @@ class Action(NamedTuple):
         return f"({' '.join((self.name, *self.blocks))})"
 
 
-@environment(version=1)
+@environment(version=1, name="blocks")
 class Blocks:
     """Stack blocks until they stand as the goal says, one block in the hand at a time."""
 
@@ -78,20 +80,38 @@ class Blocks:
             if wanted and any(init[a.split()[1]] != a.split()[2] for a in wanted):
                 return {"blocks": names, "init": _atoms(init), "goal": wanted}
 
+    @classmethod
+    def read(cls, text: str) -> dict[str, Any]:
+        """The spec of the last problem in PDDL, `(:objects ...) (:init ...) (:goal (and ...))`, in a text.
+
+        Raises ValueError where there is none, or where it says more than a conjunction of blocksworld's atoms.
+        """
+        found = {part: _section(text.lower(), part) for part in ("objects", "init", "goal")}
+        blocks = found["objects"].partition(" - ")[0].split()
+        atoms = {part: [" ".join(a.split()) for a in _ATOM.findall(found[part])] for part in ("init", "goal")}
+        for part in atoms:
+            rest = "".join(_ATOM.sub("", found[part]).split())
+            if rest not in ("", "(and)"):
+                raise ValueError(f"{part}: {rest[:80]!r} is no conjunction of atoms")
+        spec = {"blocks": blocks, **atoms, "endless": True}
+        _read(spec)
+        return spec
+
     def __init__(self) -> None:
         self._spec: Mapping[str, Any] = {}
         self._goal: Goal = Goal((), (), False, ())
         self._under: Places = {}
         self._top: dict[str, str] = {}
         self._hand = ""
-        self._done = False
+        self._done = self._endless = False
+        self._found: tuple[Any, tuple[Move, ...] | None] = (None, None)
 
     def reset(self, spec: Mapping[str, Any]) -> str:
         """Begin; raises ValueError where the blocks cannot stand so, or can never come to stand as the goal says."""
         under, goal = _read(spec)
-        self._spec, self._goal = spec, goal
+        self._spec, self._goal, self._endless = spec, goal, bool(spec.get("endless"))
         self._put(under, False)
-        self._done = self._holds()
+        self._done = self._holds() and not self._endless
         told = "\n".join(f"  {_told(atom)}" for atom in spec["goal"])
         return f"{self._seen()}\nGoal:\n{told}"
 
@@ -112,8 +132,9 @@ class Blocks:
             listed = ", ".join(f"({atom})" for atom in unmet)
             return self._turn(f"{read} is not possible: its {some} not hold: {listed}.", valid=False)
         self._apply(read)
-        self._done = self._holds()
-        reached = " The goal is reached." if self._done else ""
+        holds = self._holds()
+        self._done = holds and not self._endless
+        reached = " The goal is reached." if holds else ""
         return self._turn(f"You {_SAID[read.name].format(*read.blocks)}.{reached}", valid=True)
 
     def unmet(self, action: Action) -> tuple[str, ...]:
@@ -142,13 +163,20 @@ class Blocks:
 
     def gold_actions(self) -> tuple[str, ...] | None:
         """A shortest plan from here; None beyond the bound of the search (errata.environments.blocks_plan.MOST)."""
-        plan = shortest(self._under, self._goal)
+        plan = self._plan()
         return None if plan is None else tuple(_SAID[name].format(*blocks) for name, *blocks in plan)
 
     def distance(self) -> float | None:
         """Length of a shortest plan from here; None beyond the same bound. No state is a dead end."""
-        plan = shortest(self._under, self._goal)
+        plan = self._plan()
         return None if plan is None else len(plan)
+
+    def _plan(self) -> tuple[Move, ...] | None:
+        """Searched for once a state: who asks how far it is often asks for the way."""
+        at = (tuple(self._under.values()), self._goal)
+        if self._found[0] != at:
+            self._found = at, shortest(self._under, self._goal)
+        return self._found[1]
 
     def checks(self) -> dict[str, bool]:
         """One a condition of the goal."""
@@ -161,6 +189,7 @@ class Blocks:
     def restore(self, state: Any) -> None:
         """Return to a snapshot."""
         self._spec, self._goal, under, done = state
+        self._endless = bool(self._spec.get("endless"))
         self._put(dict(under), done)
 
     def _put(self, under: Places, done: bool) -> None:
@@ -207,23 +236,6 @@ def parse(text: str) -> Action | None:
     return _forms(words[1:-1].strip() if words[:1] == "(" and words[-1:] == ")" else words)
 
 
-def spec_of(text: str) -> dict[str, Any]:
-    """The spec of the last problem in PDDL, `(:objects ...) (:init ...) (:goal (and ...))`, in a text.
-
-    Raises ValueError where there is none, or where it says more than a conjunction of blocksworld's atoms.
-    """
-    found = {part: _section(text.lower(), part) for part in ("objects", "init", "goal")}
-    blocks = found["objects"].partition(" - ")[0].split()
-    atoms = {part: [" ".join(a.split()) for a in _ATOM.findall(found[part])] for part in ("init", "goal")}
-    for part in atoms:
-        rest = "".join(_ATOM.sub("", found[part]).split())
-        if rest not in ("", "(and)"):
-            raise ValueError(f"{part}: {rest[:80]!r} is no conjunction of atoms")
-    spec = {"blocks": blocks, **atoms}
-    _read(spec)
-    return spec
-
-
 def _section(text: str, part: str) -> str:
     """What stands in the last `(:part ...)`, up to its own closing bracket."""
     at = text.rfind(f"(:{part}")
@@ -237,8 +249,14 @@ def _section(text: str, part: str) -> str:
 
 def _read(spec: Mapping[str, Any]) -> tuple[Places, Goal]:
     """Where the blocks are, and the goal. Raises ValueError."""
+    for part in ("blocks", "init", "goal"):
+        found = spec.get(part)
+        if not isinstance(found, list | tuple) or not all(isinstance(x, str) for x in found):
+            raise ValueError(f"{part}: it is no list of texts")
+    if not isinstance(spec.get("endless", False), bool):
+        raise ValueError("endless: it is true or false")
     blocks = spec["blocks"]
-    if not blocks or len(set(blocks)) < len(blocks) or not all(re.fullmatch(r"[a-z0-9_][\w-]*", x) for x in blocks):
+    if not blocks or len(set(blocks)) < len(blocks) or not all(_NAME.fullmatch(x) for x in blocks):
         raise ValueError("blocks: give different names, of lower-case letters, digits and hyphens")
     under: Places = {}
     for name, *args in _checked(spec["init"], blocks, "init"):

@@ -3,7 +3,7 @@
 Two facts keep the search exact and small (Gupta and Nau, 1992, for goals that place every block; checked here against
 breadth-first search for the others too). A block that does not go to its final place may as well go to the table. A
 block that can go to its final place now, may as well go now. Finding a shortest plan is NP-hard all the same: the
-search gives up after `MOST` states.
+search has a bound, `MOST`.
 """
 
 import heapq
@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 TABLE, HAND = "-table", "-hand"
 """Where a block is that is on no other; no block can be called so."""
-MOST = 4000
-"""States that a search opens before it gives up: some tenths of a second."""
+MOST = 20_000
+"""Work after which a search gives up: states that it opens times blocks, some tenths of a second."""
 
 Places = dict[str, str]
 """What each block is on: another, the table, or in the hand."""
@@ -44,21 +44,20 @@ class State(NamedTuple):
 
 
 def shortest(under: Places, goal: Goal) -> tuple[Move, ...] | None:
-    """A shortest plan; None where `MOST` states were not enough. The goal must be possible."""
+    """A shortest plan; None where `MOST` was not enough. The goal must be possible."""
     place = dict(goal.places)
     names = list(under)
     start = tuple(under.values())
     queue: list[tuple[int, int, int, tuple[str, ...], tuple[Move, ...]]] = []
     best = {start: 0}
-    state = _state(under, goal, place)
-    heapq.heappush(queue, (_least(state, place, goal), 0, 0, start, ()))
+    heapq.heappush(queue, (lower_bound(under, goal), 0, 0, start, ()))
     opened, number = 0, 0
     while queue:
         _, _, _, at, plan = heapq.heappop(queue)
         if best[at] < len(plan):
             continue
         opened += 1
-        if opened > MOST:
+        if opened * len(names) > MOST:
             return None
         state = _state(dict(zip(names, at, strict=True)), goal, place)
         if _reached(state, place, goal):
@@ -70,8 +69,7 @@ def shortest(under: Places, goal: Goal) -> tuple[Move, ...] | None:
             if cost < best.get(after, cost + 1):
                 best[after] = cost
                 number += 1
-                then = _state(dict(zip(names, after, strict=True)), goal, place)
-                least = cost + _least(then, place, goal)
+                least = cost + lower_bound(dict(zip(names, after, strict=True)), goal)
                 heapq.heappush(queue, (least, -cost, number, after, (*plan, move)))
     return None
 
@@ -107,8 +105,13 @@ def _reached(state: State, place: Places, goal: Goal) -> bool:
     )
 
 
-def _least(state: State, place: Places, goal: Goal) -> int:
-    """A lower bound: two actions for each block that must move, four where it stands above its own destination."""
+def lower_bound(under: Places, goal: Goal) -> int:
+    """No plan is shorter: two actions for each block that must move, four where it stands above its own destination.
+
+    The last block that is moved may stay in the hand where the goal says nothing of its place.
+    """
+    place = dict(goal.places)
+    state = _state(under, goal, place)
     total, loose = 0, False
     for x in state.moving:
         total += 2

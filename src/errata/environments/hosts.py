@@ -5,14 +5,18 @@ by reset and replay. So a fork is a session like any other, and a lost process c
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
 from errata import registry
+from errata.environments.answers import Flood, Nonsense, Question, checked_answer, checked_text, checked_turn
 from errata.environments.base import Turn, World
-from errata.errors import WorldError
+from errata.environments.processes import Hosted, Processes
+from errata.errors import ErrataError, WorldError
 from errata.records.types import Task
+from errata.registry import Component
 
 
 class Session(Protocol):
@@ -77,27 +81,33 @@ class Inline:
     async def step(self, action: str) -> Turn:
         """Act; what the world raises is its death."""
         try:
-            turn = self._world.step(action)
+            turn = checked_turn(self._world.step(action))
         except Exception as error:  # a world of the user's: its fault costs the attempt and not the run
-            raise _died(self.task, error) from error
+            raise _failed(self.task, error) from error
         self.actions, self.turns = (*self.actions, action), (*self.turns, turn)
         return turn
 
     async def valid_actions(self) -> tuple[str, ...]:
         """Actions that the world would allow now."""
-        return self._world.valid_actions()
+        return self._answer("valid_actions")  # type: ignore[no-any-return]
 
     async def gold_actions(self) -> tuple[str, ...] | None:
         """A way from here to the goal; None where the world knows none."""
-        return self._world.gold_actions()
+        return self._answer("gold_actions")  # type: ignore[no-any-return]
 
     async def distance(self) -> float | None:
         """Fewest actions from here to the goal."""
-        return self._world.distance()
+        return self._answer("distance")  # type: ignore[no-any-return]
 
     async def checks(self) -> dict[str, bool]:
         """Named parts of the goal, and whether each holds now."""
-        return self._world.checks()
+        return self._answer("checks")  # type: ignore[no-any-return]
+
+    def _answer(self, question: Question) -> Any:
+        try:
+            return checked_answer(question, getattr(self._world, question)())
+        except Exception as error:
+            raise _failed(self.task, error) from error
 
     async def fork(self) -> "Inline":
         """A session of its own, from a snapshot."""
@@ -117,18 +127,37 @@ class Inline:
 
 
 class Worlds:
-    """Opens sessions of any registered world. It belongs to one event loop and must be closed there."""
+    """Opens sessions of any registered world: here where it is cheap, else in processes.
 
-    async def open(self, task: Task, actions: Sequence[str] = ()) -> Session:
+    A world called `file.py:Class` is loaded from `folder`, the recipe's own. It belongs to one event loop and must be
+    closed there.
+    """
+
+    def __init__(self, folder: Path | None = None, processes: Processes | None = None) -> None:
+        self._folder = folder
+        self._processes = processes or Processes()
+        self._components: dict[str, Component] = {}
+
+    async def open(self, task: Task, actions: Sequence[str] = (), opened: "set[Hosted] | None" = None) -> Session:
         """The world of `task` after these actions. Raises WorldError where it cannot be played, RecipeError where no
-        such world exists."""
-        session = begin(_made(task), task)
+        such world exists.
+
+        `opened` is given each session, forks too, that holds something until it is closed.
+        """
+        if task.world not in self._components:
+            self._components[task.world] = registry.find("environment", task.world, self._folder)
+        component = _right(self._components[task.world], task)
+        if not component.inline:
+            folder = str(self._folder or "")
+            return await Hosted(self._processes, task, folder, set() if opened is None else opened).begin(actions)
+        session = begin(component.make(), task)
         for action in actions:
             await session.step(action)
         return session
 
     async def close(self) -> None:
         """End what was started."""
+        await self._processes.close()
 
 
 def begin(world: World, task: Task) -> Inline:
@@ -137,9 +166,14 @@ def begin(world: World, task: Task) -> Inline:
         first = world.reset(_spec(task))
     except (ValueError, KeyError, TypeError) as error:
         raise WorldError("world_spec", f"{task.world} cannot play the task: {type(error).__name__}: {error}") from error
+    except ErrataError:
+        raise
     except Exception as error:
-        raise _died(task, error) from error
-    return Inline(task, world, first)
+        raise _failed(task, error) from error
+    try:
+        return Inline(task, world, checked_text(first))
+    except (Nonsense, Flood) as error:
+        raise _failed(task, error) from error
 
 
 def open_now(task: Task) -> tuple[World, str]:
@@ -147,23 +181,26 @@ def open_now(task: Task) -> tuple[World, str]:
 
     Raises WorldError as `begin` does.
     """
-    world = _made(task)
+    world: World = _right(registry.find("environment", task.world), task).make()
     return world, begin(world, task).first
 
 
-def _made(task: Task) -> World:
-    component = registry.find("environment", task.world)
+def _right(component: Component, task: Task) -> Component:
     if component.version != task.version:
         raise WorldError(
             "world_version", f"the task is of {task.world} version {task.version}; this is {component.version}"
         )
-    world: World = component.make()
-    return world
+    return component
 
 
 def _spec(task: Task) -> dict[str, Any]:
     return msgspec.json.decode(task.spec, type=dict[str, Any])
 
 
-def _died(task: Task, error: Exception) -> WorldError:
+def _failed(task: Task, error: Exception) -> WorldError:
+    match error:
+        case Flood():
+            return WorldError("world_flood", f"{task.world}: {error}")
+        case Nonsense():
+            return WorldError("world_nonsense", f"{task.world}: {error}")
     return WorldError("world_died", f"{task.world} raised {type(error).__name__}: {str(error)[:500]}")

@@ -1,12 +1,22 @@
 """Rows for preference training: what a `pair` stage has set against each other, on one prompt."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
 from msgspec.structs import replace
 
 from errata.exports.base import ExportContext
-from errata.exports.rows import NO_REVISIONS, conversation, leak, leak_of, refused, rendered
+from errata.exports.rows import (
+    ASSISTANT_TURNS,
+    NO_REVISIONS,
+    conversation,
+    first_turn,
+    leak,
+    leak_of,
+    refused,
+    rendered,
+    without_notes,
+)
 from errata.records.ids import digest
 from errata.records.rows import DpoRow, Metric
 from errata.records.trajectory import PLAYED
@@ -22,26 +32,35 @@ def dpo(
     of: tuple[StepName, ...] = ("pair",),
     prompt: PromptName = "",
     privileged: bool = False,
+    distinct: bool = False,
     only_step: bool = False,
 ) -> Iterator[DpoRow | Drop]:
     """A preference per pair of the steps `of`, of attempts or of critiques of one attempt; `privileged` admits leaks.
 
     Attempts stand on the problem's own messages, without feedback, or on `prompt`, which sees what the chosen one
     revises; a pair from a step on stands on the first steps too. Critiques need a `prompt` that shows the attempt.
-    With `only_step` the replies of such a pair are that one step (of a world, that turn), `diverges` says from where
-    they have a loss, and `open` that they are steps within a turn. Numbers about a pair are metrics of its row.
+    `distinct` takes the same two replies to the same prompt once. With `only_step` the replies of such a pair are that
+    one step (of a world, that turn), `diverges` says from where they have a loss, and `open` that they are steps within
+    a turn. Numbers about a pair are metrics of its row.
     """
+    taken: set[tuple[tuple[Message, ...], ...]] = set()
     for pair in episode.pairs:
         if pair.stage not in of:
             continue
         id = digest(row="dpo", stage=ctx.stage, pair=pair.id)
         critiques = {c.id: c for c in episode.critiques}
         if pair.chosen in critiques:
-            yield _of_critiques(episode, ctx, pair, id, critiques, prompt, privileged)
-            continue
-        both = [episode.attempt(x) for x in (pair.chosen, pair.rejected)]
-        found = None if privileged else leak(episode, ctx.stage, id, both)
-        yield found or _of_attempts(episode, ctx, pair, id, (both[0], both[1]), prompt, only_step)
+            made = _of_critiques(episode, ctx, pair, id, critiques, prompt, privileged)
+        else:
+            both = (episode.attempt(pair.chosen), episode.attempt(pair.rejected))
+            found = None if privileged else leak(episode, ctx.stage, id, both)
+            found = found or without_notes(episode, ctx, id, both[0], prompt)
+            made = found or _of_attempts(episode, ctx, pair, id, both, prompt, only_step)
+        if distinct and isinstance(made, DpoRow):
+            words = (made.prompt, made.chosen, made.rejected)
+            made = refused(episode, ctx.stage, id, "same_text", pair.id) if words in taken else made
+            taken.add(words)
+        yield made
 
 
 def _of_attempts(
@@ -51,10 +70,10 @@ def _of_attempts(
     chosen, rejected = both
     asked = rendered(episode, ctx, chosen, prompt)
     said: tuple[tuple[Message, ...], tuple[Message, ...]]
-    if chosen.steps and any(s.role in PLAYED for s in chosen.steps):
-        # Episodes of a world part at a turn, not within one: all turns before it are the prompt.
-        at = chosen.steps[pair.step].turn if pair.step else 0
+    if any(s.role in PLAYED for s in (*chosen.steps, *rejected.steps)):
         turns, others = conversation(chosen)[0], conversation(rejected)[0]
+        first = first_turn(chosen)
+        at = _parting(turns, others, first, chosen.steps[pair.step].turn - first) if pair.step else 0
         end = at + 1 if only_step else None
         asked, said = (*asked, *turns[:at]), (turns[at:end], others[at:end])
     elif pair.step is not None and (pair.step or only_step):
@@ -81,6 +100,17 @@ def _of_attempts(
         return row
     inside = not any(s.role in PLAYED for s in chosen.steps)
     return replace(row, diverges=_shared(said[0][0].content, said[1][0].content), open=inside)
+
+
+def _parting(turns: Sequence[Message], others: Sequence[Message], first: int, most: int) -> int:
+    """How many turns of two episodes of a world are their prompt: those that both begin with, at most `most`.
+
+    They part at a turn of the agent's, never within one, and at least one turn of each is left. `first` is the number
+    of the turn that both begin with.
+    """
+    shared = sum(1 for _ in takewhile(lambda both: both[0] == both[1], zip(turns, others, strict=False)))
+    at = min(shared, most, len(turns) - 1, len(others) - 1)
+    return max(0, at - (at + first) % ASSISTANT_TURNS)
 
 
 def _reply(text: str) -> tuple[Message, ...]:

@@ -28,7 +28,7 @@ from errata.registry import PromptName, StepName, export
 from errata.verifiers.leak import leaked
 
 Over = Literal["none", "mean", "mean_and_std"]
-CONSTRUCTED = ("spliced", "injected", "truncated")
+CONSTRUCTED = ("spliced", "injected", "truncated", "replayed")
 """Kinds of attempts that were put together and not sampled as they stand."""
 
 

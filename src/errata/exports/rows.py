@@ -12,8 +12,8 @@ from errata.verifiers.leak import leaked
 ASSISTANT_TURNS = 2
 """Turns alternate: even ones are the assistant's, odd ones the user's."""
 
-NO_REVISIONS = ("search", "truncated")
-"""Kinds of attempts that begin as their parent does, and change nothing of what it says."""
+NO_REVISIONS = ("search", "truncated", "replayed")
+"""Kinds of attempts that begin as their parent does, and change nothing of what its agent says."""
 
 
 def transition(before: Outcome, after: Outcome) -> Transition:
@@ -28,14 +28,15 @@ def conversation(attempt: Attempt) -> tuple[tuple[Message, ...], tuple[Span, ...
     """The attempt's turns as messages, and a span for each of its steps on the assistant's turns.
 
     Message indices count from the first turn of the attempt; add the length of the prompt. What a world answers to the
-    last action is no turn of them: nobody replies to it.
+    last action is no turn of them: nobody replies to it. An attempt that begins with the user's words has no turn 0.
     """
     messages: list[Message] = []
     spans: list[Span] = []
     last = max((s.turn for s in attempt.steps), default=-1)
     if attempt.steps and attempt.steps[-1].role == "observation":
         last -= 1
-    for turn in range(last + 1):
+    first = first_turn(attempt)
+    for turn in range(first, last + 1):
         steps = [s for s in attempt.steps if s.turn == turn]
         mine = turn % ASSISTANT_TURNS == 0
         start = 0
@@ -43,11 +44,18 @@ def conversation(attempt: Attempt) -> tuple[tuple[Message, ...], tuple[Span, ...
             end = start + len(step.text)
             if mine and end > start:
                 spans.append(
-                    Span(message=turn, start=start, end=end, role=step.role, train=step.train, weight=step.weight)
+                    Span(
+                        message=turn - first, start=start, end=end, role=step.role, train=step.train, weight=step.weight
+                    )
                 )
             start = end
         messages.append(Message(role="assistant" if mine else "user", content="".join(s.text for s in steps)))
     return tuple(messages), tuple(spans)
+
+
+def first_turn(attempt: Attempt) -> int:
+    """The turn that an attempt begins with: 1 where the world or the user has the first word, else 0."""
+    return 1 if attempt.steps and attempt.steps[0].turn == 1 and attempt.steps[0].role == "observation" else 0
 
 
 def rendered(
@@ -61,11 +69,32 @@ def rendered(
     """
     if not prompt:
         return episode.problem.messages
-    first = before or (episode.attempt(attempt.parent) if attempt.parent else None)
+    first = _revised(episode, attempt, before)
     critique = next((c for c in episode.critiques if c.id == attempt.critique), None)
-    notes = {n.kind: n.text for n in episode.notes if n.about == (first or attempt).id and not n.seen}
+    notes = _notes(episode, first or attempt)
     shown = {"notes": notes} if notes else {}
     return ctx.prompt(prompt).render(episode.problem, first, critique, index=attempt.index, shown=shown)
+
+
+def without_notes(
+    episode: Episode, ctx: ExportContext, row: str, attempt: Attempt, prompt: str, before: Attempt | None = None
+) -> Drop | None:
+    """A drop if `prompt` shows a note that there is none of, for the attempt that `rendered` would show."""
+    if not prompt:
+        return None
+    about = _revised(episode, attempt, before) or attempt
+    missing = ctx.prompt(prompt).notes - _notes(episode, about).keys()
+    return refused(episode, ctx.stage, row, "no_note", f"{about.id} has no {min(missing)}") if missing else None
+
+
+def _revised(episode: Episode, attempt: Attempt, before: Attempt | None) -> Attempt | None:
+    return before or (episode.attempt(attempt.parent) if attempt.parent else None)
+
+
+def _notes(episode: Episode, about: Attempt) -> dict[str, str]:
+    """By kind; where the problem and the attempt have one of a kind, the attempt's."""
+    known = [n for n in episode.notes if not n.seen]
+    return {n.kind: n.text for id in (episode.id, about.id) for n in known if n.about == id}
 
 
 def shifted(spans: Iterable[Span], by: int) -> tuple[Span, ...]:

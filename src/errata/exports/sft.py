@@ -17,10 +17,11 @@ from errata.exports.rows import (
     shifted,
     trained_share,
     transition,
+    without_notes,
 )
 from errata.records.ids import digest
 from errata.records.rows import Metric, SftRow
-from errata.records.types import Attempt, Drop, Episode, Outcome, Tag, Transition
+from errata.records.types import Attempt, Drop, Episode, Message, Outcome, Tag, Transition
 from errata.registry import Most, PromptName, StepName, export
 
 
@@ -46,11 +47,11 @@ def sft(
     the critique that its maker saw. What the verifier says must be `outcome`. With `pairs`, a step that pairs attempts,
     a row is a pair whose better one is by the steps `of`, and shows the worse one as what the better one revises.
     `tags` label every row; `explained` names a step whose critiques of the attempt lend it the kinds of their findings,
-    as tags `error_kind`. `distinct` takes a text once a problem. `estimates` names numbers of the attempt that the
-    row's metrics are to hold, where it has them.
+    as tags `error_kind`. `distinct` takes the same words after the same prompt once. `estimates` names numbers of the
+    attempt that the row's metrics are to hold, where it has them.
     """
     made = 0
-    taken: set[str] = set()
+    taken: set[tuple[tuple[Message, ...], str]] = set()
     for attempt, before in _candidates(episode, of, pairs):
         other = {"before": before.id} if before else {}
         id = digest(row="sft", stage=ctx.stage, attempt=attempt.id, **other)
@@ -64,19 +65,21 @@ def sft(
         found = None if privileged else leak(episode, ctx.stage, id, [attempt])
         if prompt and not (found or privileged):
             found = leak_in_critique(episode, ctx.stage, id, attempt)
+        found = found or without_notes(episode, ctx, id, attempt, prompt, before)
         if found:
             yield found
             continue
         if not any(s.train and s.text and s.turn % 2 == 0 for s in attempt.steps):
             yield refused(episode, ctx.stage, id, "nothing_trained", attempt.id)
             continue
-        if distinct and attempt.text.strip() in taken:
+        asked = rendered(episode, ctx, attempt, prompt, before)
+        if distinct and (asked, attempt.text.strip()) in taken:
             yield refused(episode, ctx.stage, id, "same_text", attempt.id)
             continue
-        taken.add(attempt.text.strip())
+        taken.add((asked, attempt.text.strip()))
         made += 1
         labels = (*(Tag(name=name, value=value) for name, value in tags.items()), *_kinds(episode, attempt, explained))
-        row = _row(episode, ctx, attempt, id, prompt, before)
+        row = _row(episode, attempt, id, asked, before)
         numbers = [(name, episode.estimate(attempt.id, name)) for name in estimates]
         metrics = (*row.metrics, *(Metric(name=name, value=v) for name, v in numbers if v is not None))
         yield replace(row, tags=(*row.tags, *labels), metrics=metrics)
@@ -102,22 +105,28 @@ def _kinds(episode: Episode, attempt: Attempt, step: str) -> tuple[Tag, ...]:
     )
 
 
-def _row(
-    episode: Episode, ctx: ExportContext, attempt: Attempt, id: str, prompt: str, before: Attempt | None
-) -> SftRow:
+def _row(episode: Episode, attempt: Attempt, id: str, asked: tuple[Message, ...], before: Attempt | None) -> SftRow:
     turns, made = conversation(attempt)
-    asked = rendered(episode, ctx, attempt, prompt, before)
     spans = (*context(asked), *shifted(made, len(asked)))
     parent = before.id if before else attempt.parent
     lineage = tuple(x for x in (attempt.id, parent, attempt.other, attempt.critique) if x)
     return SftRow(
         id=id, episode=episode.id, split=episode.problem.split, messages=(*asked, *turns),
-        spans=spans, style=attempt.style, lineage=lineage, seen=attempt.seen, tags=attempt.tags,
+        spans=spans, style=attempt.style, lineage=lineage, tags=attempt.tags,
+        seen=tuple(sorted({*attempt.seen, *(before.seen if before else ())})),
         transition=transition(episode.outcome(before.id), episode.outcome(attempt.id))
         if before
         else _transition(episode, attempt),
-        metrics=(trained_share(spans),), task=episode.problem.task,
+        metrics=(trained_share(spans), *_reward(episode, attempt)), task=episode.problem.task,
     )  # fmt: skip
+
+
+def _reward(episode: Episode, attempt: Attempt) -> tuple[Metric, ...]:
+    """What the world gave a trajectory: a replay of the row must come to the same."""
+    if episode.problem.task is None:
+        return ()
+    said = (v.score for v in episode.verdicts if (v.target, v.verifier) == (attempt.id, "world"))
+    return tuple(Metric(name="reward", value=score) for score in said if score is not None)[:1]
 
 
 def _transition(episode: Episode, attempt: Attempt) -> Transition:

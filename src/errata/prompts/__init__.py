@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from jinja2 import StrictUndefined, Template, TemplateError, meta
+from jinja2 import StrictUndefined, Template, TemplateError, meta, nodes
 from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jsonschema import Draft202012Validator, ValidationError
@@ -119,6 +119,8 @@ class Prompt:
     """JSON Schema that the reply must follow, as canonical JSON; empty for free text."""
     names: frozenset[str] = frozenset()
     """What its templates ask for."""
+    notes: frozenset[str] = frozenset()
+    """Kinds of notes that it cannot do without: `notes.plan`, where no `if` asks for it first."""
 
     def values(self, text: str) -> dict[str, Any] | None:
         """What a reply tells by name: the properties of its JSON where the prompt has a schema, else `read.fields`.
@@ -236,7 +238,19 @@ def _compile(name: str, content: bytes) -> Prompt:
             f"prompt {name}: {why}; it needs messages (role, content or use: problem), read and schema are optional"
         ) from error
     names = frozenset(asked - _ENVIRONMENT.globals.keys())
-    return Prompt(Path(name).stem, hashlib.sha256(content).hexdigest(), parts, reading, schema, names)
+    notes = frozenset().union(*(_notes(_ENVIRONMENT.parse(t)) for t in texts))
+    return Prompt(Path(name).stem, hashlib.sha256(content).hexdigest(), parts, reading, schema, names, notes)
+
+
+def _notes(template: nodes.Template) -> frozenset[str]:
+    """The kinds of notes that a template shows without asking whether there are any."""
+    tested = {kind for branch in template.find_all(nodes.If) for kind in _kinds(branch.test)}
+    return frozenset(_kinds(template)) - tested
+
+
+def _kinds(node: nodes.Node) -> set[str]:
+    read = node.find_all(nodes.Getattr)
+    return {n.attr for n in read if isinstance(n.node, nodes.Name) and n.node.name == "notes"}
 
 
 def _reading(

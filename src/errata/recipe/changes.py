@@ -8,7 +8,10 @@ from errata.errors import RecipeError
 
 
 def apply(data: dict[str, Any], change: str) -> None:
-    """Carry out one `path=value`; items of a list are named by their `name` or `use`, or counted from 0."""
+    """Carry out one `path=value`; items of a list are named by their `name` or `use`, or counted from 0.
+
+    `iterate=null`, or null for another whole section, takes it out of the recipe.
+    """
     path, equals, text = change.partition("=")
     if not equals:
         raise RecipeError(f"--set {change}: write path=value, e.g. source.with.count=100")
@@ -22,6 +25,8 @@ def apply(data: dict[str, Any], change: str) -> None:
         here = _child(here, key, ".".join(parents[: i + 1]))
     if isinstance(here, list):
         here[_position(here, last, path)] = value
+    elif isinstance(here, dict) and value is None and not parents:
+        here.pop(last, None)
     elif isinstance(here, dict):
         here[last] = value
     else:

@@ -8,14 +8,19 @@ import re
 from collections.abc import Iterator
 from typing import Literal, get_args
 
-Rule = Literal["lines", "chain", "sentences", "paragraphs"]
-"""`chain` is `lines` under the name that the procedural family uses: one step of a chain a line."""
+Rule = Literal["lines", "chain", "sentences", "paragraphs", "actions"]
+"""`chain` is `lines` under the name that the procedural family uses: one step of a chain a line. `actions` cuts a plan:
+step i ends with its action i, and what is no action, such as the fence around a plan, belongs to a step that has one.
+"""
 
 RULES: tuple[str, ...] = get_args(Rule)
 
 _LINE = re.compile(r"\n\s*")
 _PARAGRAPH = re.compile(r"\n[^\S\n]*\n\s*")
 _SENTENCE = re.compile(r"\n\s*|[.!?]+[\"')\]\u201d\u2019]*\s+")
+ACTION = re.compile(r"\(\s*[A-Za-z][\w-]*(?:\s+[\w-]+)*\s*\)")
+"""An action of a plan in PDDL: `(unstack b3 b1)`."""
+_ACTION = re.compile(rf"{ACTION.pattern}\s*")
 _UNFINISHED = re.compile(r"(?:^|\W)(?:Mr|Mrs|Ms|Dr|Prof|St|vs|cf|approx|e\.g|i\.e)\.\s+\Z|(?:^|\n)\s*\d+\.\s+\Z")
 """A full stop that ends no sentence: a title, an abbreviation, or the number of an item in a list."""
 
@@ -34,7 +39,9 @@ def segment(text: str, rule: str) -> tuple[str, ...]:
             steps.append(text[start:end])
             start = end
     rest = text[start:]
-    if rest.strip() or (rest and not steps):
+    if rule == "actions" and steps and ACTION.search(text):
+        steps[-1] += rest
+    elif rest.strip() or (rest and not steps):
         steps.append(rest)
     elif rest:
         steps[-1] += rest
@@ -42,10 +49,13 @@ def segment(text: str, rule: str) -> tuple[str, ...]:
 
 
 def _ends(text: str, rule: str) -> Iterator[int]:
-    """Where steps may end; every place follows white space.
+    """Where steps may end; every place follows white space, or an action in brackets.
 
     A line's indentation stays with the line that it indents, so a cut falls after the last line break.
     """
+    if rule == "actions" and ACTION.search(text):
+        yield from (found.end() for found in _ACTION.finditer(text))
+        return
     pattern = {"paragraphs": _PARAGRAPH, "sentences": _SENTENCE}.get(rule, _LINE)
     for found in pattern.finditer(text):
         line_break = found[0].rfind("\n")

@@ -131,3 +131,13 @@ def _children(leaves: Sequence[Leaf], depth: int, start: int, numbers: Numbers) 
             )
         )  # fmt: skip
     return tuple(made)
+
+
+def shared(a: Sequence[Step], b: Sequence[Step]) -> int:
+    """How many steps two trajectories begin with alike, by whole turns of the agent and the world's answers."""
+    count = 0
+    for x, y in zip(turns(a), turns(b), strict=False):
+        if x != y:
+            break
+        count += len(x)
+    return count

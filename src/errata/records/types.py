@@ -20,33 +20,37 @@ FORMAT_VERSION = 1
 
 Outcome = Literal["pass", "fail", "unknown"]
 StepRole = Literal[
-    "reasoning",
-    "action",
-    "observation",
-    "reflection",
-    "correction",
-    "critique",
-    "answer",
-    "marker",
-    "feedback",
-    "thought",
-    "tail",
-]
+    "reasoning", "action", "observation", "reflection", "correction", "critique", "answer", "marker", "feedback",
+    "thought", "tail",
+]  # fmt: skip
 """`thought`: an earlier attempt that a later one was shown; `tail`: what a cut took off and kept as context."""
 StepSource = Literal["student", "teacher", "injector", "environment", "template", "rollout"]
 AttemptKind = Literal[
-    "sampled", "forked", "injected", "revised", "spliced", "hinted", "truncated", "expert", "search", "rollout"
-]
-"""`hinted`: made by a student that was shown what it will not see when it is trained (a reference answer)."""
+    "sampled", "forked", "injected", "revised", "spliced", "hinted", "truncated", "expert", "search", "rollout",
+    "replayed",
+]  # fmt: skip
+"""`hinted`: made by a student that was shown what it will not see when it is trained (a reference answer); `replayed`:
+an agent's words with what the world really answers to them."""
 CritiqueSource = Literal[
-    "gold", "forks", "judge", "teacher", "student", "critic", "meta", "comparison", "arithmetic", "label", "control"
+    "gold",
+    "forks",
+    "judge",
+    "teacher",
+    "student",
+    "critic",
+    "meta",
+    "comparison",
+    "arithmetic",
+    "label",
+    "control",
+    "verifier",
 ]
 """Who or what locates or criticises. `meta` sums other critics up, `comparison` sets two attempts side by side,
-`control` is wrong on purpose: what a critique is measured against."""
+`control` is wrong on purpose: what a critique is measured against; `verifier` repeats the evidence of a verdict."""
 WORDED = ("teacher", "student", "critic", "judge", "meta")
 """Sources of critiques in words, by engines or people; the others only say where, or are wrong on purpose."""
 Finish = Literal["stop", "length", "filter"]
-SORTERS = ("filter", "scrub", "close_loop")
+SORTERS = ("filter", "scrub", "close_loop", "replay")
 """Verifiers whose verdict is no truth about a record: whether it is fit to be exported."""
 Transition = Literal["wrong_to_right", "right_to_right", "right_to_wrong", "wrong_to_wrong", "none"]
 

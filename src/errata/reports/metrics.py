@@ -13,6 +13,7 @@ from errata.reports.location import location as locations
 from errata.reports.location import measure_location
 from errata.reports.policy import measure_policy, on_policy
 from errata.reports.quality import measure_quality, quality
+from errata.reports.trajectories import measure_trajectories, trajectories
 from errata.verifiers.candidates import Reflection, reflection
 
 
@@ -20,7 +21,7 @@ def measure(episode: Episode) -> Counter[str]:
     """What one episode adds to the counts; keys are tab-separated coordinates."""
     parts = (
         _agreements, _locations, _attempts, _reflections, measure_location, measure_injection, measure_quality,
-        measure_policy, critiques.measure,
+        measure_policy, measure_trajectories, critiques.measure,
     )  # fmt: skip
     found: Counter[str] = Counter()
     for part in parts:
@@ -127,6 +128,7 @@ def summarise(counts: Mapping[str, int], rows: Mapping[str, Mapping[str, int]]) 
         "reflections": {stage: _reflected(found) for stage, found in sorted(nested["reflections"].items())},
         **quality(counts),
         "on_policy": on_policy(counts),
+        "trajectories": trajectories(counts),
         **critiques.summarise(counts),
         "exported": exported(counts),
         "drops": _plain(nested["drops"]),

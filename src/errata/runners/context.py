@@ -1,7 +1,7 @@
 """What stages see of the world: engines by role, verifiers and prompts, bound to one step of one recipe."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,7 @@ from errata.engines.foresight import Foresight
 from errata.engines.journal import Journaled
 from errata.engines.repetition import looped
 from errata.environments.hosts import Session, Worlds
+from errata.environments.processes import Hosted
 from errata.errors import EngineError, WorldError
 from errata.prompts import Prompt
 from errata.records.ids import canonical
@@ -57,6 +58,8 @@ class StepContext:
     """As it entered the step; None where nothing is to be foreseen."""
     requests: int = 0
     """Replies that the step wanted, from the journal or an engine."""
+    opened: set[Hosted] = field(default_factory=set)
+    """Sessions of worlds, forks too, that hold something until they are closed."""
 
     @cached_property
     def urgency(self) -> float:
@@ -117,7 +120,12 @@ class StepContext:
         """A session of the problem's world after these actions."""
         if problem.task is None:
             raise WorldError("no_world", "the problem is no task in a world: take a source such as `worlds`")
-        return await self.tools.worlds.open(problem.task, actions)
+        return await self.tools.worlds.open(problem.task, actions, self.opened)
+
+    async def close(self) -> None:
+        """The step has ended: free the worlds that it left open."""
+        for session in tuple(self.opened):
+            await session.close()
 
     def _led(self, role: str, messages: Sequence[Message]) -> tuple[Message, ...]:
         """The messages after the role's system prompt, where it has one and they have none."""

@@ -121,6 +121,8 @@ async def _run(plan: Plan, tools: Tools, name: str, episode: Episode) -> tuple[A
         code = known.code if known else f"error_{type(error).__name__}"
         lost_here = lost(episode, name, code, str(known or error), episode.id)
         return Additions(drops=(lost_here,)), episode, context.requests
+    finally:
+        await context.close()
 
 
 def _checked(additions: Any, name: str) -> Additions:

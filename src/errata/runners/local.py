@@ -32,7 +32,7 @@ class Worker:
         self.plan, self.engines, self.parts = plan, engines, parts
         self.progress = Progress()
         self._pool = pool()
-        self._worlds = Worlds()
+        self._worlds = Worlds(plan.folder)
         self._tools = Tools(plan, engines, self._pool, self._worlds)
         self._room = asyncio.Semaphore(plan.recipe.concurrency)
         self._committing = asyncio.Lock()

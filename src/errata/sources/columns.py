@@ -4,6 +4,7 @@
     6b_finetuning.solution        a key in it; a number picks an item of a list, from 0
     ground_truth | after('A:')    the text after the last `A:`, stripped
     ground_truth | lines          the lines of a text, stripped, without blank ones
+    messages | opening            of a list of turns, those before the assistant's first
     code.*                        every item of a list: the pipes that follow apply to each
     'gpt-3 6B'                    a constant
 
@@ -14,6 +15,7 @@ pipes of null. This is the whole language.
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from errata.sources.base import near
@@ -157,8 +159,14 @@ def _lines(value: Any, _: str) -> list[str]:
     return [line.strip() for line in value.split("\n") if line.strip()]
 
 
-_PIPES: dict[str, Callable[[Any, str], Any]] = {"after": _after, "lines": _lines}
-_USAGE = {"after": "after('A:')", "lines": "lines"}
+def _opening(value: Any, _: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise ColumnError(f"opening needs a list of turns, not {_kind(value)}")
+    return list(takewhile(lambda turn: not (isinstance(turn, Mapping) and turn.get("role") == "assistant"), value))
+
+
+_PIPES: dict[str, Callable[[Any, str], Any]] = {"after": _after, "lines": _lines, "opening": _opening}
+_USAGE = {"after": "after('A:')", "lines": "lines", "opening": "opening"}
 
 
 def _kind(value: Any) -> str:
@@ -199,6 +207,15 @@ def as_truth(value: Any) -> bool | None:
     if word in _TRUE or word in _FALSE:
         return word in _TRUE
     raise ColumnError(f"{value!r} is no label of correctness such as true, wrong or 0")
+
+
+def as_share(value: Any) -> float | None:
+    """A number from 0 to 1; None for null. Raises ColumnError."""
+    if value is None:
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
+        return float(value)
+    raise ColumnError(f"{value!r} is no number from 0 to 1")
 
 
 def as_index(value: Any) -> int | None:

@@ -36,13 +36,17 @@ def build(
     columns: Mapping[str, Expression],
     constants: Constants,
     meta: Mapping[str, Any] = MappingProxyType({}),
+    messages: tuple[Message, ...] | None = None,
 ) -> Problem:
     """The problem of one row; `meta` joins what the columns give. Raises ColumnError.
+
+    Its prompt is what the column `problem` says, or `messages`.
 
     Its id hashes its messages, answer, the column `id` and the name given in the recipe: not the file, not the line.
     """
     field = {name: value_of(name, columns[name], values) for name in columns}
-    messages = _messages(field["problem"], constants.prompt)
+    if messages is None:
+        messages = _messages(field["problem"], constants.prompt)
     answer = named("answer", as_text, field.get("answer"))
     row = named("id", as_text, field.get("id"))
     extra = {name.removeprefix("meta."): value for name, value in field.items() if name.startswith("meta.")}

@@ -9,17 +9,29 @@
         - {text: code.*, label: score.*}                                     # one for every item of two lists
         - {steps: steps, first_error: label, model: generator}               # steps already cut
         - {text: solution, critique: review, critique_label: review_ok, critic: reviewer}   # with what was said of it
+        - {turns: messages, label: solved, critic: "'validator'"}                # a dialogue of answers and remarks
       verifier: number
 
 A label of correctness becomes a verdict of the verifier `label`, a first-error label becomes a critique of the source
 `label`. Neither is ever made from the other, nor from a row that has none. Words about an attempt become a critique of
 the source `critic`, and whether they are right a verdict of `label` on it.
 
+In a dialogue every answer is an attempt that revises the one before; the user's turns between them are critiques by the
+`critic` (an attempt ends too early where `critique_error` is found and its group matches nothing), and the label is the
+last answer's. Its problem is read as `messages | opening`.
+
+Trajectories of agents come as lists of messages (errata.sources.turns), with a reward in place of a label. Where each
+row is one attempt, `group` names the column that tells the problem: a row is then all rows with one value of it, the
+first one's columns and the list `rows`.
+
+    group: task_id
+    columns: {id: task_id}
+    attempts: [{trajectory: rows.*.traj, reward: rows.*.reward}]
+
 Where critiques stand in a file of their own, `join` names it: each row then has, in the list `joined`, the rows of that
 file with the same value in the column `join_on`, e.g. `critique: joined.*.review`.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -27,7 +39,7 @@ from typing import Any, Literal
 from errata.errors import RecipeError, SourceError
 from errata.prompts import Reading as Location
 from errata.records.ids import digest
-from errata.records.segment import RULES
+from errata.records.segment import Rule
 from errata.records.segment import segment as cut
 from errata.records.types import (
     Additions,
@@ -43,15 +55,26 @@ from errata.records.types import (
 )
 from errata.registry import FilePath, source
 from errata.sources.base import Item, distinct, refused
-from errata.sources.columns import ColumnError, Expression, MissingKey, as_index, as_text, as_truth, parse_map
+from errata.sources.columns import (
+    ColumnError,
+    Expression,
+    MissingKey,
+    as_index,
+    as_share,
+    as_text,
+    as_truth,
+    parse_map,
+)
+from errata.sources.dialogue import TaskReader, dialogue
+from errata.sources.entries import CRITIC_FIELDS, body, choice_faults, groups_of, pattern_faults, trajectory_faults
+from errata.sources.group import ROWS, grouped
 from errata.sources.join import JOINED, Join
 from errata.sources.mapping import FIELDS, Constants, build, named, value_of
 from errata.sources.rows import Input
 from errata.sources.table import problem_faults
+from errata.sources.turns import opened, prompt_of, steps_of, words_of
 
 STAGE = "source"
-CRITIC_FIELDS = ("critique", "critique_label", "critic")
-ATTEMPT_FIELDS = ("text", "steps", "label", "first_error", "reason", "model", *CRITIC_FIELDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +90,13 @@ class Reading:
     said: Location
     """How the words of a critique tell the first wrong step."""
     join: Join | None = None
+    group: str = ""
+    """The column whose values tell the problems apart, where a row is one attempt."""
+    system: str = ""
+    """The words of the system in trajectories, where they only name them."""
+    success: float = 1.0
+    """The least reward that passes."""
+    task: TaskReader | None = None
 
     @property
     def expressions(self) -> tuple[Expression, ...]:
@@ -76,6 +106,9 @@ class Reading:
     def roots(self) -> frozenset[str]:
         """The columns that are needed of the file itself."""
         own = {e.root for e in self.expressions if e.root is not None}
+        if self.group:
+            inner = {e.path[2] for e in self.expressions if e.path[:2] == (ROWS, "*") and len(e.path) > 2}
+            own = {*(own - {ROWS}), *inner, self.group}
         return frozenset({*(own - {JOINED}), self.join.on} if self.join else own)
 
     @property
@@ -95,7 +128,7 @@ def rollouts(
     config: str = "",
     split: str = "train",
     revision: str = "",
-    segment: Literal["lines", "chain", "sentences", "paragraphs"] = "lines",
+    segment: Rule = "lines",
     label_base: Literal[0, 1] = 0,
     null_first_error: Literal["no_error", "unknown"] = "unknown",
     domain: str = "",
@@ -106,6 +139,10 @@ def rollouts(
     critique_no_error: str = "",
     join: FilePath = "",
     join_on: str = "id",
+    group: str = "",
+    system: FilePath = "",
+    success: float = 1.0,
+    world: str = "",
 ) -> Iterator[Item]:
     r"""Problems with attempts made elsewhere; an optional label becomes a verdict or a first-error critique.
 
@@ -116,16 +153,19 @@ def rollouts(
     critique finds is read from its words: `critique_error` is a pattern with one group for the number of the first
     wrong step, counted from `label_base`, e.g. `First wrong step: (\d+)`, and `critique_no_error` one for none.
 
-    `join` is a second file, whose rows with the same `join_on` a row holds as the list `joined`. The rest is as in
-    `table`. Raises RecipeError, SourceError, MissingExtra.
+    An entry may give a `trajectory` or `turns` instead, as the module tells; a `reward` of 0 to 1 passes from `success`
+    on, and `system` is a file whose text replaces that of the system's turns. With `world`, each problem is a task in
+    that text world, which reads it from the problem's words. `join` is a second file, whose rows with the same
+    `join_on` a row holds as `joined`. The rest is as in `table`. Raises RecipeError, SourceError, MissingExtra.
     """
     read = Input(path=path, hub=hub, config=config, split=split, revision=revision)
     found, faults = parse_map(columns, FIELDS, "columns")
-    groups, more = _groups(attempts)
-    faults += read.faults() + problem_faults(columns) + more + _pattern_faults(critique_error, critique_no_error)
+    groups, more = groups_of(attempts)
+    played = any("trajectory" in entry for entry in groups)
+    faults += read.faults() + (trajectory_faults(columns, prompt) if played else problem_faults(columns)) + more
+    faults += pattern_faults(critique_error, critique_no_error)
     other = Join(read=Input(path=join), on=join_on) if join else None
-    faults += other.read.faults() if other else []
-    faults += _choice_faults(segment, label_base, null_first_error)
+    faults += (other.read.faults() if other else []) + choice_faults(segment, label_base, null_first_error)
     if faults:
         raise RecipeError(*faults)
     constants = Constants(
@@ -134,54 +174,10 @@ def rollouts(
     said = Location(error=critique_error, no_error=critique_no_error, base=label_base)
     reading = Reading(
         columns=found, groups=groups, constants=constants, rule=segment, label_base=label_base,
-        null_first_error=null_first_error, said=said, join=other,
+        null_first_error=null_first_error, said=said, join=other, group=group, system=words_of(system), success=success,
+        task=TaskReader(world) if world else None,
     )  # fmt: skip
     yield from distinct(_rows(read, reading))
-
-
-def _groups(attempts: Any) -> tuple[tuple[dict[str, Expression], ...], list[str]]:
-    if not isinstance(attempts, list | tuple) or not attempts or not all(isinstance(a, Mapping) for a in attempts):
-        return (), ["attempts is a list of entries such as {text: solution, label: is_correct}"]
-    groups, faults = [], []
-    for k, entry in enumerate(attempts):
-        group, wrong = parse_map(entry, ATTEMPT_FIELDS, f"attempts.{k}")
-        if ("text" in entry) == ("steps" in entry):
-            wrong.append(f"attempts.{k} needs either `text` or `steps`")
-        elif "reason" in entry and "first_error" not in entry:
-            wrong.append(f"attempts.{k} has a reason for no `first_error`")
-        elif "critique" not in entry and any(name in entry for name in CRITIC_FIELDS):
-            wrong.append(f"attempts.{k} has a label or a name for no `critique`")
-        elif not wrong and not _body(group).many and any(e.many for n, e in group.items() if n not in CRITIC_FIELDS):
-            wrong.append(f"attempts.{k}: `*` in a label needs `*` in the text or steps, one attempt an item")
-        groups.append(group)
-        faults += wrong
-    return tuple(groups), faults
-
-
-def _choice_faults(segment: str, label_base: int, null_first_error: str) -> list[str]:
-    faults = []
-    if segment not in RULES:
-        faults.append(f"segment {segment!r} is no rule: there are {', '.join(RULES)}")
-    if label_base not in (0, 1):
-        faults.append(f"label_base is {label_base!r}: steps are counted from 0 or from 1")
-    if null_first_error not in ("no_error", "unknown"):
-        faults.append(f"null_first_error is {null_first_error!r}: it is no_error or unknown")
-    return faults
-
-
-def _pattern_faults(error: str, no_error: str) -> list[str]:
-    faults = []
-    for name, pattern, groups in (("critique_error", error, 1), ("critique_no_error", no_error, 0)):
-        try:
-            if pattern and re.compile(pattern).groups < groups:
-                faults.append(f"{name} {pattern!r} needs a group, e.g. (\\d+), for the step's number")
-        except re.error as fault:
-            faults.append(f"{name} {pattern!r} is no pattern: {fault}")
-    return faults
-
-
-def _body(group: Mapping[str, Expression]) -> Expression:
-    return group["text"] if "text" in group else group["steps"]
 
 
 def _rows(read: Input, reading: Reading) -> Iterator[tuple[Item, ...]]:
@@ -189,7 +185,8 @@ def _rows(read: Input, reading: Reading) -> Iterator[tuple[Item, ...]]:
     if reading.join:
         for drop in reading.join.open(reading.joined_roots):
             yield (drop,)
-    for place, values, fault in read.rows(reading.roots):
+    rows = read.rows(reading.roots)
+    for place, values, fault in grouped(rows, reading.group, reading.roots) if reading.group else rows:
         if fault:
             yield (refused(place, "malformed_row", fault),)
             continue
@@ -210,19 +207,29 @@ def _rows(read: Input, reading: Reading) -> Iterator[tuple[Item, ...]]:
 def _items(values: Mapping[str, Any], place: str, reading: Reading) -> tuple[Item, ...]:
     """The episode of a row and a drop for each attempt that is empty; one drop where all are."""
     tries = [one for k, group in enumerate(reading.groups) for one in _tries(f"attempts.{k}", group, values)]
-    problem = build(values, place, reading.columns, reading.constants, _models(tries, reading))
+    tries = [(where, _begun(where, one, reading.system)) for where, one in tries]
+    prompt = prompt_of([one["trajectory"] for _, one in tries]) if tries and "trajectory" in tries[0][1] else None
+    problem = build(values, place, reading.columns, reading.constants, _models(tries, reading), prompt)
+    if reading.task:
+        problem = reading.task(problem)
     made: list[Attempt] = []
     verdicts: list[Verdict] = []
     critiques: list[Critique] = []
     drops: list[Drop] = []
     for index, (where, one) in enumerate(tries):
         try:
+            if "turns" in one:
+                told = _dialogue(problem, index, one, reading)
+                made += told.attempts
+                critiques += told.critiques
+                verdicts += _verdicts(told.attempts[-1], one, reading.success)
+                continue
             attempt = _attempt(problem, index, one, reading.rule)
             if attempt is None:
                 drops.append(_empty(problem, index, f"{place}: {where} is empty"))
                 continue
             made.append(attempt)
-            verdicts += _verdicts(attempt, one)
+            verdicts += _verdicts(attempt, one, reading.success)
             critiques += _critiques(attempt, one, reading)
             for critique, label in _said(attempt, one, reading):
                 critiques.append(critique)
@@ -235,10 +242,17 @@ def _items(values: Mapping[str, Any], place: str, reading: Reading) -> tuple[Ite
     return (Episode(problem=problem).add(new), *drops)
 
 
+def _dialogue(problem: Problem, index: int, one: Mapping[str, Any], reading: Reading) -> Additions:
+    said = reading.said
+    return dialogue(
+        problem, index, one, rule=reading.rule, error=said.error, no_error=said.no_error, base=reading.label_base
+    )
+
+
 def _tries(where: str, group: Mapping[str, Expression], values: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """The field values of each attempt that one entry gives, with the entry's name in the recipe."""
     found = {name: value_of(f"{where}.{name}", expression, values) for name, expression in group.items()}
-    if not _body(group).many:
+    if not body(group).many:
         return [(where, found)]
     lists = {name: found[name] for name, expression in group.items() if expression.many}
     lengths = {name: 0 if x is None else len(x) for name, x in lists.items()}
@@ -252,7 +266,20 @@ def _tries(where: str, group: Mapping[str, Expression], values: Mapping[str, Any
     ]
 
 
+def _begun(where: str, one: dict[str, Any], system: str) -> dict[str, Any]:
+    """The values of an attempt, of which a trajectory is read."""
+    if "trajectory" not in one:
+        return one
+    try:
+        return {**one, "trajectory": opened(one["trajectory"], system)}
+    except ColumnError as error:
+        raise ColumnError(f"{where}.trajectory: {error}") from None
+
+
 def _attempt(problem: Problem, index: int, one: Mapping[str, Any], rule: str) -> Attempt | None:
+    if "trajectory" in one:
+        steps = steps_of(one["trajectory"], problem.messages)
+        return Attempt(id=_attempt_id(problem, index), stage=STAGE, index=index, kind="rollout", steps=steps)
     texts = _given(one["steps"]) if "steps" in one else cut(named("text", as_text, one["text"]) or "", rule)
     if not "".join(texts).strip():
         return None
@@ -278,13 +305,16 @@ def _given(steps: Any) -> tuple[str, ...]:
     return (*(step if step.endswith("\n") else step + "\n" for step in steps[:-1]), *steps[-1:])
 
 
-def _verdicts(attempt: Attempt, one: Mapping[str, Any]) -> list[Verdict]:
+def _verdicts(attempt: Attempt, one: Mapping[str, Any], success: float) -> list[Verdict]:
+    if "reward" in one:
+        reward = named("reward", as_share, one["reward"])
+        return [_label(attempt.id, None if reward is None else reward >= success, reward)]
     return [_label(attempt.id, named("label", as_truth, one["label"]))] if "label" in one else []
 
 
-def _label(target: str, truth: bool | None) -> Verdict:
+def _label(target: str, truth: bool | None, score: float | None = None) -> Verdict:
     outcome: Outcome = "unknown" if truth is None else "pass" if truth else "fail"
-    return Verdict(target=target, stage=STAGE, verifier="label", version=1, outcome=outcome)
+    return Verdict(target=target, stage=STAGE, verifier="label", version=1, outcome=outcome, score=score)
 
 
 def _said(attempt: Attempt, one: Mapping[str, Any], reading: Reading) -> Iterator[tuple[Critique, list[Verdict]]]:

@@ -4,6 +4,8 @@ import random
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from msgspec.structs import replace
+
 from errata import registry
 from errata.environments.base import World, split_of
 from errata.environments.hosts import begin
@@ -29,12 +31,14 @@ def worlds(
     success: float = 1.0,
     instructions: bool = True,
     options: dict[str, Any] = {},
+    prompt: str = "",
 ) -> Iterator[Item]:
     """Tasks of a world, with a way to the goal as gold steps where the world knows one.
 
     `difficulty` is (lowest, highest), drawn uniformly. `success` is the least reward that counts as solved. Without
     `instructions` the prompt is the first observation alone, for agents that know the world's words. `options` are
-    entries that every spec is to have. A task depends on its number, the seed and the split alone. Raises RecipeError.
+    entries that every spec is to have, `prompt` an instruction put after every problem's text, as it is. A task depends
+    on its number, the seed and the split alone. Raises RecipeError.
     """
     levels = pair(difficulty)
     if count < 1 or levels is None or levels[0] < 1:
@@ -42,10 +46,16 @@ def worlds(
             f"worlds: count is {count} and difficulty {difficulty!r}: use 1 or more, and [lowest, highest]"
         )
     component = registry.find("environment", world)
-    yield from distinct(
-        (_episode(component, _spec(component, i, levels, seed, split, options), split, success, instructions, i),)
-        for i in range(count)
-    )
+
+    def one(i: int) -> Problem:
+        spec = _spec(component, i, levels, seed, split, options)
+        place = f"worlds:{world}:{split}:{i}"
+        made = task_problem(
+            component, spec, split=split, success=success, instructions=instructions, source="worlds", origin=place
+        )
+        return replace(made, messages=(replace(made.messages[0], content=made.messages[0].content + prompt),))
+
+    yield from distinct((Episode(problem=one(i)),) for i in range(count))
 
 
 def _spec(
@@ -61,23 +71,24 @@ def _spec(
     )
 
 
-def _episode(
-    component: registry.Component, spec: dict[str, Any], split: str, success: float, instructions: bool, i: int
-) -> Episode:
+def task_problem(
+    component: registry.Component, spec: dict[str, Any], *, split: str, success: float, instructions: bool,
+    source: str, origin: str,
+) -> Problem:  # fmt: skip
+    """The problem of a task of a world, whoever drew it: its id is a hash of the task. Raises WorldError."""
     task = Task(world=component.name, spec=canonical(spec), version=component.version, success=success)
     world: World = component.make()
     session = begin(world, task)
     text = f"{world.instructions}\n\n{session.first}" if instructions else session.first
-    problem = Problem(
+    return Problem(
         id=digest(source="worlds", world=component.name, spec=task.spec),
         messages=(Message(role="user", content=text),),
         verifier="world",
         solution=tuple(world.gold_actions() or ()),
         domain=component.name,
         split=split,
-        source="worlds",
-        licence="CC0-1.0",
-        origin=f"worlds:{component.name}:{split}:{i}",
+        source=source,
+        licence=getattr(component.make, "licence", "CC0-1.0"),
+        origin=origin,
         task=task,
     )
-    return Episode(problem=problem)

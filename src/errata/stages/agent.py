@@ -96,6 +96,13 @@ class Trajectory:
         ended = bool(self.steps) and self.steps[-1].role == "answer"
         return done(self.session) or not self.complete or ended
 
+    async def run(self, limit: int) -> None:
+        """Ask and act until there is nothing more to do, for at most `limit` turns of the agent."""
+        for _ in range(limit):
+            await self.act(await self.ask())
+            if self.over:
+                return
+
     async def ask(self, k: int | None = None, role: str = "", **more: Any) -> Answer:
         """One reply to the conversation so far, by the agent or another role. Raises EngineError."""
         number = self.k if k is None else k
@@ -139,10 +146,13 @@ class Trajectory:
             return None
         return await self.play(said)
 
-    async def play(self, said: Sequence[Step]) -> Turn | None:
-        """Play the action of a turn that is whole, and write down what the world answers."""
+    async def play(self, said: Sequence[Step], ends: bool = True) -> Turn | None:
+        """Play the action of a turn that is whole, and write down what the world answers.
+
+        An action that means to end the episode does so where it `ends`, and is the world's to answer otherwise.
+        """
         action = action_of(said[-1].text)
-        if action in STOP and action not in await self.session.valid_actions():
+        if ends and action in STOP and action not in await self.session.valid_actions():
             self.steps = (*self.steps, *said[:-1], replace(said[-1], role="answer"))  # not for the world
             return None
         self.steps = (*self.steps, *said)

@@ -170,6 +170,11 @@ def rng(episode: Episode, ctx: Context, branch: str) -> random.Random:
     return random.Random(seed(run=ctx.run_seed, problem=episode.id, stage=ctx.stage, branch=branch, k="rng"))
 
 
+def shared_out(episode: Episode, ctx: Context, share: tuple[float, float]) -> bool:
+    """Whether the problem's place from 0 to 1, drawn once a run, lies in `share`: steps can divide the problems so."""
+    return share[0] <= random.Random(seed(run=ctx.run_seed, problem=episode.id, share="sample")).random() < share[1]
+
+
 def new_id(episode: Episode, ctx: Context, branch: str, k: int) -> str:
     """The id of artefact `k` at a place in an episode."""
     return digest(problem=episode.id, stage=ctx.stage, branch=branch, k=k)
@@ -362,6 +367,7 @@ __all__ = [
     "quarantined",
     "request_seed",
     "rng",
+    "shared_out",
     "sibling",
     "solved",
     "steps_of",

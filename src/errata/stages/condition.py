@@ -1,7 +1,7 @@
 """Say of every attempt which named checks it meets, as a note that a row's prompt can show: training on feedback.
 
 A model that is trained on good and bad attempts after the words that tell which they are is asked, later, for one that
-meets every check. Source: feedback-aware fine-tuning (FAFT) on TravelPlanner.
+meets every check. Source: feedback-aware fine-tuning on TravelPlanner (FAFT, arXiv:2408.06318).
 """
 
 from errata.records.types import Additions, Attempt, Drop, Episode, Note, Verdict
@@ -9,12 +9,15 @@ from errata.registry import Count, StepName, stage
 from errata.stages.base import Context, filtered, new_id
 
 KIND = "checks"
+SOLVED = "solved"
+"""Name of the last line, the verdict itself: an attempt may meet every part and yet not be done."""
 WORDS = {"pass": "met", "fail": "not met", "unknown": "not known"}
 
 
 def vector(verdict: Verdict) -> str:
-    """The checks of a verdict, a line each, by name."""
-    return "\n".join(f"{c.name}: {WORDS[c.outcome]}" for c in sorted(verdict.checks, key=lambda c: c.name))
+    """The checks of a verdict, a line each, by name, and the verdict."""
+    found = sorted((c.name, c.outcome) for c in verdict.checks)
+    return "\n".join(f"{name}: {WORDS[outcome]}" for name, outcome in (*found, (SOLVED, verdict.outcome)))
 
 
 @stage(version=1)
@@ -23,22 +26,23 @@ async def condition(
 ) -> Additions:
     """A note `checks` about each attempt by the steps `of`, and a note `all_met` about the problem: every check met.
 
-    An attempt whose verifier names fewer than `least` checks, or does not know one of them, gets none and a drop that
-    says so.
+    An attempt whose verifier names fewer than `least` checks, or does not know one of them or the whole, gets none: the
+    note's drop says so, and a row whose prompt would show it is refused.
     """
     notes: list[Note] = []
     drops: list[Drop] = []
     names: set[str] = set()
     for attempt in (a for a in episode.attempts if a.stage in of):
         verdict = _judged(episode, attempt)
-        known = verdict is not None and all(c.outcome != "unknown" for c in verdict.checks)
+        known = verdict and "unknown" not in (verdict.outcome, *(c.outcome for c in verdict.checks))
         if verdict is None or not known or len(verdict.checks) < least or not attempt.complete:
-            drops.append(filtered(episode, ctx, attempt.id, "no_checks", "its verifier does not tell which it meets"))
+            note, why = new_id(episode, ctx, attempt.id, 0), f"{attempt.id}: its verifier does not tell which it meets"
+            drops.append(filtered(episode, ctx, note, "no_checks", why))
             continue
         names |= {c.name for c in verdict.checks}
         notes.append(_note(episode, ctx, attempt.id, KIND, vector(verdict)))
     if names:
-        met = "\n".join(f"{name}: {WORDS['pass']}" for name in sorted(names))
+        met = "\n".join(f"{name}: {WORDS['pass']}" for name in (*sorted(names), SOLVED))
         notes.append(_note(episode, ctx, episode.id, "all_met", met))
     return Additions(notes=tuple(notes), drops=tuple(drops))
 

@@ -4,11 +4,14 @@
                trace that answers, doubts itself and answers again
     thoughts   several attempts as thoughts, masked; then the fixed request `feedback`, then a last answer, trained
                (Progressive Thought Refinement, arXiv:2410.13413)
+    turns      an attempt and all that it was revised into, a turn each, masked but for the last; between two stands the
+               feedback that the second was made with (ISR-LLM, arXiv:2308.13724). All but the last are known wrong
 
 Every attempt stands in it character for character but for white space at its end.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 from msgspec.structs import replace
@@ -30,7 +33,7 @@ async def join(
     episode: Episode,
     ctx: Context,
     *,
-    style: Literal["trace", "thoughts"] = "trace",
+    style: Literal["trace", "thoughts", "turns"] = "trace",
     of: StepName = "sample",
     last: StepName = "loop",
     outcome: Outcome | Literal["any"] = "any",
@@ -42,32 +45,40 @@ async def join(
 ) -> Additions:
     """Join what the step `of` made with what the step `last` made of it, where `last` has this outcome.
 
-    A trace needs at least `least` revisions, a row of thoughts as many thoughts. `leads` are taken in turn. Where
+    A trace or turns need at least `least` revisions, a row of thoughts as many thoughts. `leads` are taken in turn. The
+    feedback of turns is the last message of that prompt, or without one the critique's own words. Where
     `rising` names an estimate, thoughts and answer must have it and it must never fall from one to the next; of several
     answers the `most` best are taken (0: all).
     """
     if style == "trace" and not leads:
         raise RecipeError("join: a trace needs words between its attempts: name at least one lead")
-    lines = _chains(episode, of, last, outcome) if style == "trace" else _answers(episode, of, last, outcome, rising)
+    if style == "thoughts":
+        lines = _answers(episode, of, last, outcome, rising)
+    else:
+        lines = _chains(episode, of, last, outcome if style == "trace" else "any")
     made: list[Attempt] = []
     drops: list[Drop] = []
-    for whole in lines if style == "trace" or not most else lines[:most]:
+    for whole in lines[:most] if style == "thoughts" and most else lines:
         first, final = whole[0], whole[-1]
         id = new_id(episode, ctx, f"{first.id}:{final.id}", 0)
         fault = _fault(episode, whole, least, rising)
+        if style == "turns":
+            fault = _unfit(episode, whole, outcome) or fault
         if fault:
             drops.append(filtered(episode, ctx, id, *fault))
             continue
         if style == "trace":
             steps = _trace(whole, leads)
+        elif style == "turns":
+            steps = _turns(whole, [_between(episode, ctx, a, b, feedback) for a, b in pairwise(whole)])
         else:
             asked = ctx.prompt(feedback).render(episode.problem, whole[-2])[-1].content
             steps = _thoughts(whole[:-1], asked, final)
         made.append(
             Attempt(
                 id=id, stage=ctx.stage, index=0, kind="spliced", steps=steps, style=style,
-                parent=first.id if style == "trace" else whole[-2].id, other=final.id,
-                seen=tuple(sorted({name for a in whole for name in a.seen})),
+                parent=whole[-2].id if style == "thoughts" else first.id, other=final.id,
+                seen=tuple(sorted({name for a in whole for name in a.seen} | _quoted(episode, whole, style))),
                 tags=(Tag(name="joined", value=str(len(whole))),),
             )
         )  # fmt: skip
@@ -114,6 +125,48 @@ def _fault(episode: Episode, whole: Sequence[Attempt], least: int, rising: str) 
         if known != sorted(known):
             return "quality_falls", f"{rising}: {told}"
     return None
+
+
+def _unfit(episode: Episode, whole: Sequence[Attempt], outcome: Outcome | Literal["any"]) -> tuple[str, str] | None:
+    """(code, detail) of what keeps a line of attempts from being a correction of wrong ones."""
+    evidence = {v.target: v.evidence for v in episode.verdicts if v.verifier == episode.problem.verifier}
+    said = [episode.outcome(a.id) for a in whole]
+    if "unknown" in said:
+        i = said.index("unknown")
+        return "unread", f"{episode.problem.origin}: attempt {i} of {len(whole)}: {evidence.get(whole[i].id, '')}"
+    if outcome not in (said[-1], "any"):
+        return "not_accepted", f"{len(whole)} attempts, the last one is {said[-1]}: {evidence.get(whole[-1].id, '')}"
+    for i, (a, before) in enumerate(zip(whole[:-1], said, strict=False)):
+        if before != "fail":
+            return "not_wrong", f"attempt {i} of {len(whole)} is {before}: {evidence.get(a.id, '')}"
+        if whole[i + 1].critique is None:
+            return "no_feedback", f"attempt {i + 1} of {len(whole)} was made without a critique"
+    return None
+
+
+def _between(episode: Episode, ctx: Context, before: Attempt, after: Attempt, prompt: str) -> Step:
+    """What stands between two attempts; the words of a verifier are the world's own, and no one's who knows more."""
+    critique = episode.critique(after.critique or "")
+    text = ctx.prompt(prompt).render(episode.problem, before, critique)[-1].content if prompt else critique.text
+    if critique.source == "verifier":
+        return Step(text=text, role="observation", source="environment", train=False)
+    return Step(text=text, role="feedback", source="template", train=False)
+
+
+def _quoted(episode: Episode, whole: Sequence[Attempt], style: str) -> set[str]:
+    """What the makers of the critiques that are quoted had seen."""
+    shown = {a.critique for a in whole if style == "turns"}
+    return {name for c in episode.critiques if c.id in shown for name in c.seen}
+
+
+def _turns(whole: Sequence[Attempt], between: Sequence[Step]) -> tuple[Step, ...]:
+    steps: list[Step] = []
+    for i, attempt in enumerate(whole):
+        final = i == len(whole) - 1
+        steps += [replace(step, train=step.train and final, turn=2 * i) for step in attempt.steps]
+        if not final:
+            steps.append(replace(between[i], turn=2 * i + 1))
+    return tuple(steps)
 
 
 def _trace(whole: Sequence[Attempt], leads: Sequence[str]) -> tuple[Step, ...]:

@@ -4,6 +4,8 @@
     revision     a revision and what it revised, whichever is right; both answer the original prompt (SCL's shape)
     first_error  two continuations of the same first steps: a right one over a wrong one (step-level preference)
     correction   two corrections that go on from the same wrong step: the one by `of` over the one by `against`
+    reward       two attempts by their verdicts' scores, one above `alpha` and at least `margin` over the other;
+                 compared from the first step that differs, where both begin with the same steps
     score        the best and the worst of a group by a named estimate, at least `margin` apart
     diverse      right attempts in different words, each with the wrong one that shares most of its first steps
     effect       two critiques of one attempt by how often revisions with them pass
@@ -19,7 +21,7 @@ from errata.records.types import Additions, Attempt, Drop, Episode, Outcome, Pai
 from errata.registry import Most, StepName, stage
 from errata.stages.base import Context, chosen, filtered, new_id, rng
 
-Rule = Literal["outcome", "revision", "first_error", "correction", "score", "diverse", "effect"]
+Rule = Literal["outcome", "revision", "first_error", "correction", "reward", "score", "diverse", "effect"]
 
 
 # Means of shares carry an error of rounding: 5/6 - 1/3 may come out just below 1/2.
@@ -33,6 +35,7 @@ class Found(NamedTuple):
     rejected: str
     step: int | None = None
     margin: float | None = None
+    tags: tuple[Tag, ...] = ()
 
 
 @stage(version=1)
@@ -45,6 +48,7 @@ async def pair(
     against: tuple[StepName, ...] = (),
     estimate: str = "closed_loop_gain",
     margin: float = 0.0,
+    alpha: float = 0.5,
     most: Most = 1,
     worse: tuple[Literal["pass", "fail"], ...] = ("fail",),
     tags: dict[str, str] = {},
@@ -53,7 +57,8 @@ async def pair(
 
     `worse` is what verdict the rejected one of two corrections may have: a student's own may be right as well.
     `estimate`, a mean over all steps that measured it, names the number that `score` and `effect` compare; pairs less
-    than `margin` apart are none. `tags` label the pairs, by name.
+    than `margin` apart are none. A pair by `reward` has the tag `parted_by`: whose words differ first, the agent's or
+    the environment's. `tags` label the pairs, by name.
     """
     if rule == "outcome":
         pairs_of = _outcomes(episode, ctx, of, against)
@@ -63,6 +68,8 @@ async def pair(
         pairs_of = _continuations(episode, of, against)
     elif rule == "correction":
         pairs_of = _corrections(episode, of, against, worse)
+    elif rule == "reward":
+        pairs_of = _rewards(episode, of, against, alpha, margin)
     elif rule == "score":
         pairs_of = _scores(episode, of, estimate, margin)
     elif rule == "diverse":
@@ -80,7 +87,7 @@ async def pair(
             Pair(
                 id=id, stage=ctx.stage, index=len(pairs), rule=rule, chosen=found.chosen, rejected=found.rejected,
                 step=found.step, margin=found.margin,
-                tags=tuple(Tag(name=name, value=value) for name, value in sorted(tags.items())),
+                tags=(*found.tags, *(Tag(name=name, value=value) for name, value in sorted(tags.items()))),
             )
         )  # fmt: skip
     return Additions(pairs=tuple(pairs), drops=tuple(drops))
@@ -147,6 +154,31 @@ def shared_steps(a: Attempt, b: Attempt) -> int:
     """How many steps both attempts begin with, character for character; at least one of each is left over."""
     most = min(len(a.steps), len(b.steps)) - 1
     return next((i for i in range(most) if a.steps[i].text != b.steps[i].text), max(0, most))
+
+
+def _rewards(
+    episode: Episode, of: tuple[str, ...], against: tuple[str, ...], alpha: float, margin: float
+) -> Iterator[Found]:
+    """Good attempts, which no filter rejects, with bad ones, widest apart first; as in Agent-R (2501.11425)."""
+    found: list[Found] = []
+    for better in _made(episode, of):
+        for worse in _made(episode, against or of):
+            high, low = _reward(episode, better), _reward(episode, worse)
+            if high is None or low is None or high <= low or high <= alpha or high - low < margin - ROUNDING:
+                continue
+            if episode.rejects(better.id):
+                continue
+            step = shared_steps(better, worse)
+            agent = better.steps[step].role != "observation"
+            tags = (Tag(name="parted_by", value="agent" if agent else "environment"),)
+            found.append(Found(better.id, worse.id, step or None, high - low, tags))
+    yield from sorted(found, key=lambda f: (-(f.margin or 0.0), f.chosen, f.rejected))
+
+
+def _reward(episode: Episode, attempt: Attempt) -> float | None:
+    """The score in the verdict of the problem's own verifier."""
+    mine = (v for v in episode.verdicts if v.target == attempt.id and v.verifier == episode.problem.verifier)
+    return next((v.score for v in mine if v.score is not None), None)
 
 
 def _scores(episode: Episode, of: tuple[str, ...], estimate: str, margin: float) -> Iterator[Found]:

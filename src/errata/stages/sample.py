@@ -1,13 +1,11 @@
 """Ask the student, or a teacher in its place, for several attempts at the problem."""
 
-import random
 from typing import Literal
 
-from errata.records.ids import seed
 from errata.records.segment import Rule
 from errata.records.types import Additions, Episode, Tag
 from errata.registry import Count, PromptName, Role, StepName, Temperature, stage
-from errata.stages.base import Context, ask_attempt, chosen, gather, new_id, quarantined
+from errata.stages.base import Context, ask_attempt, chosen, gather, new_id, quarantined, shared_out
 
 
 @stage(version=1)
@@ -34,7 +32,7 @@ async def sample(
     `logprobs`, attempts hold those of their tokens too. A `temperature` stands in for the engine's own, and in the tags
     of the attempts.
     """
-    if not share[0] <= random.Random(seed(run=ctx.run_seed, problem=episode.id, share="sample")).random() < share[1]:
+    if not shared_out(episode, ctx, share):
         return Additions()
     if hard:
         known = [o for a in chosen(episode, of=hard, outcome="any") if (o := episode.outcome(a.id)) != "unknown"]

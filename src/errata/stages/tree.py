@@ -37,6 +37,7 @@ async def tree(
     window: Most = 0,
     prompt: PromptName = "solve",
     temperature: Temperature | None = None,
+    domains: tuple[str, ...] = (),
     tags: tuple[str, ...] = (),
 ) -> Additions:
     """Search with `simulations` of at most `depth` turns each; a node that is expanded gets `width` candidates.
@@ -45,8 +46,11 @@ async def tree(
     counts; or the node that it reaches is worth what the world's `distance`, the mean of `rollouts` beside the tree, an
     `engine` (role `judge`, by `judge_prompt`) or its `debate` with itself says. MCTS* evaluates every node and needs
     one of the latter. `until` ends the search once an episode ends with that reward. Estimates at every action of every
-    leaf: `q` (n: visits), `prior` (n: proposals), `order` of first visits. Defaults are Agent-R's (arXiv:2501.11425).
+    leaf: `q` (n: visits), `prior` (n: proposals), `order` of first visits. Defaults are Agent-R's (arXiv:2501.11425). A
+    problem that is no task in a world, or with `domains` (such as names of worlds) of another domain, is left alone.
     """
+    if episode.problem.task is None or (domains and episode.problem.domain not in domains):
+        return Additions()
     if algo == "mcts_star" and value == "end":
         raise RecipeError("tree: mcts_star evaluates every node: set value to distance, rollouts or engine")
     template = ctx.prompt(prompt)

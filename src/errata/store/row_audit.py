@@ -2,7 +2,7 @@
 
 It knows nothing of the exports: a row's lineage leads to attempts, critiques and verdicts, and these tell what may be
 trained, what must be masked, what was known to whom, and who was right. So a fault of an export, or of a file that was
-changed afterwards, is found by other rules than those that made it.
+changed afterwards, is found by other rules than those that made it. Trajectories in a text world are played again.
 """
 
 import math
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from errata.environments.replay import row_replay
 from errata.records.rows import (
     CriticRow,
     DpoRow,
@@ -21,6 +22,7 @@ from errata.records.rows import (
     Row,
     SftRow,
 )
+from errata.records.trajectory import moves
 from errata.records.types import Attempt, Critique, Episode, Message, Note, Pair
 from errata.verifiers.leak import leaked
 
@@ -69,6 +71,8 @@ def row_faults(row: Row, config: str, episode: Episode, allowed: Allowed) -> Ite
         yield from _leaks(row, episode, attempts, critiques)
     if isinstance(row, SftRow | OfflineRow):
         yield from _masks(row, attempts, episode, allowed)
+    if isinstance(row, SftRow):
+        yield from (f"on replay, {fault}" for fault in row_replay(row))
     yield from _of_kind(row, episode)
 
 
@@ -107,6 +111,7 @@ def _leaks(row: Row, episode: Episode, attempts: list[Attempt], critiques: list[
     shown = (*attempts, *_parents(episode, attempts, critiques))
     own = {line.strip() for x in shown for line in x.text.split("\n")}
     own |= {line.strip() for x in shown for s in x.steps for line in s.text.split("\n")}  # each turn is its own text
+    own |= {m.action for x in shown for m in moves(x.steps)}
     own |= {line.strip() for m in episode.problem.messages for line in m.content.split("\n")}
     given = set(episode.problem.messages)
     for message in _prompt(row):

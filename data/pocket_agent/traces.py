@@ -1,0 +1,172 @@
+"""Conversations of an expert with the worlds `crafting` and `house`, with errors in them that the expert mends.
+
+An episode is drawn by a seed; at a share of its turns some other action is taken, which is no target. The expert thinks
+where its last action led nowhere, and at the beginning: in `crafting` it names what is still needed.
+"""
+
+import random
+import re
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from typing import NamedTuple
+
+import yaml
+
+from errata import prompts, registry
+from errata.environments import crafting_recipes, house_tasks
+from errata.environments.base import World, split_of
+from errata.records.types import Attempt, Message, Problem, Step
+from errata.train.scratch import Turn
+
+MARKS = ".,:?"
+BANDS = {"crafting": (1, 4), "house": (1, 3)}
+"""The lowest and the highest difficulty of each world."""
+LIMIT = 20
+"""Most actions of an episode."""
+OTHER = (
+    "Recipes craft using Scarce Goal get inventory wait got crafted goal reached must be crafted unknown item or more "
+    "only left has no recipe wrong you lack have action the task is done need put in and closed nothing doors locked "
+    "floor look go to unlock with key open close take from drop throw away undo undone hold such that not solved lost "
+    "breaks gone unlocked understood does fit there here place room episode over door ok "
+    "Was last good bad uncertain Verdict ->"
+).split()
+
+
+def signals() -> tuple[str, ...]:
+    """The sentences of a revision turn."""
+    return tuple(yaml.safe_load(resources.files("errata.stages").joinpath("signals.yaml").read_text(encoding="utf-8")))
+
+
+def vocabulary() -> list[str]:
+    """Every word of the worlds, the prompts and the signals, each once."""
+    recipes = crafting_recipes.RECIPES.values()
+    items = [w for r in recipes for w in (r.make, *(item for item, _ in r.parts))]
+    t = house_tasks
+    things = [*t.ROOMS, *t.SURFACES, *t.CONTAINERS, *t.COLOURS, *t.STURDY, *t.FRAGILE, *t.METALS]
+    said = [w for s in signals() for w in re.sub(f"[{MARKS}]", " ", s).split()]
+    numbers = [*map(str, range(100)), *(f"[{i}]" for i in range(1, 2 * LIMIT + 1))]
+    return list(dict.fromkeys([*numbers, *OTHER, *items, *things, *said]))
+
+
+class Played(NamedTuple):
+    """An episode with errors."""
+
+    first: str
+    turns: list[Turn]
+    log: list[tuple[str, str, str]]
+    """Of each action it, the answer, and whether it was good, bad or uncertain."""
+
+
+@cache
+def _world(name: str) -> type[World]:
+    return registry.find("environment", name).make  # type: ignore[return-value]
+
+
+def spec_of(rng: random.Random, name: str, difficulty: int) -> dict[str, object]:
+    """A task of the train split."""
+    while True:
+        spec = _world(name).generate(rng, difficulty)
+        if split_of(name, spec) == "train":
+            return spec
+
+
+def thought(name: str, gold: Sequence[str]) -> str:
+    """What is still needed, the goal first; nothing in a world where that does not help."""
+    return f"need {', '.join(' '.join(a.split()[1:3]) for a in reversed(gold))}." if name == "crafting" else ""
+
+
+def _jittered(rng: random.Random, text: str) -> str:
+    """The text with one of its numbers changed."""
+    at = [m for m in re.finditer(r"\d+", text)]
+    if not at:
+        return text
+    m = rng.choice(at)
+    return text[: m.start()] + str(max(1, min(99, int(m[0]) + rng.choice((-2, -1, 1, 2))))) + text[m.end() :]
+
+
+def error(rng: random.Random, world: World, gold: Sequence[str], done: Sequence[str]) -> str:
+    """An action that is not the expert's."""
+    kind = rng.random()
+    if kind < 0.15 and done:
+        return rng.choice(done[-3:])
+    if kind < 0.3 and len(gold) > 1:
+        return rng.choice(gold[1:3])
+    if kind < 0.5 and any(c.isdigit() for c in gold[0]):
+        return _jittered(rng, gold[0])
+    options = [a for a in world.valid_actions() if a != gold[0]]
+    same = [a for a in options if a.split()[0] == gold[0].split()[0]]
+    lossy = [a for a in options if a.split()[0] in ("drop", "throw")]
+    calm = [a for a in options if a not in lossy]
+    return rng.choice(lossy) if lossy and rng.random() < 0.05 else rng.choice(same if same and kind < 0.8 else calm)
+
+
+def play(rng: random.Random, name: str, difficulty: int, rate: float) -> Played:
+    """An episode in which each action is an error with probability `rate`; it ends where the goal is lost."""
+    world = _world(name)()
+    first = world.reset(spec_of(rng, name, difficulty))
+    turns, log, done = [Turn("user", first)], [], []
+    thinks, signal = True, rng.random() < 0.25 and rate > 0
+    before = world.distance() or 0.0
+    for _ in range(LIMIT):
+        gold = world.gold_actions()
+        if not gold:
+            break
+        wrong = rng.random() < rate
+        action = error(rng, world, gold, done) if wrong else gold[0]
+        said = thought(name, gold) if thinks and not (wrong and rng.random() < 0.3) else ""
+        if wrong and rng.random() < 0.5:
+            said = _jittered(rng, said)
+        turn = world.step(action)
+        done.append(action)
+        turns += [Turn("assistant", f"{said}\n{action}" if said else action, not wrong), Turn("user", turn.observation)]
+        after = world.distance()
+        after = before if after is None else after
+        log.append((action, turn.observation, "good" if after < before else "bad" if after > before else "uncertain"))
+        thinks, before = after >= before, after
+        if turn.done:
+            break
+        if signal and wrong and rng.random() < 0.4:
+            turns += [Turn("assistant", f"{rng.choice(signals_())}\nwait"), Turn("user", "ok.")]
+            thinks, signal = True, False
+    return Played(first, turns, log)
+
+
+@cache
+def signals_() -> tuple[str, ...]:
+    """The signals, read once."""
+    return signals()
+
+
+@cache
+def _prompt() -> prompts.Prompt:
+    return prompts.load("pocket_judge_step")
+
+
+def judgement(rng: random.Random, played: Played) -> list[Turn]:
+    """The verdict on one action of the episode, each of good, bad and uncertain as often as can be."""
+    wanted = rng.choice(("good", "bad", "uncertain"))
+    fit = [i for i, (_, _, label) in enumerate(played.log) if label == wanted] or range(len(played.log))
+    at = rng.choice(fit)
+    steps = [
+        s
+        for i, (action, answer, _) in enumerate(played.log[: at + 1])
+        for s in (
+            Step(text=action, role="action", turn=2 * i),
+            Step(text=answer, role="observation", turn=2 * i + 1),
+        )
+    ]
+    problem = Problem(id="p", messages=(Message(role="user", content=played.first),), verifier="world")
+    attempt = Attempt(id="a", stage="act", index=0, kind="sampled", steps=tuple(steps))
+    (asked,) = _prompt().render(problem, attempt)
+    return [Turn("user", asked.content), Turn("assistant", f"Verdict: {played.log[at][2]}", True)]
+
+
+def example(rng: random.Random, judging: float, hardest: float = 1.0) -> list[Turn]:
+    """One conversation to train on; `hardest` is the share of each band that is drawn from."""
+    name = rng.choices(("crafting", "house"), (2, 3))[0]
+    low, high = BANDS[name]
+    difficulty = rng.randint(low, max(low, round(high * hardest)))
+    if rng.random() < judging:
+        return judgement(rng, play(rng, name, difficulty, rng.uniform(0.2, 0.6)))
+    return play(rng, name, difficulty, rng.choice((0.0, 0.1, 0.2, 0.3))).turns

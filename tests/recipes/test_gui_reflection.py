@@ -1,0 +1,93 @@
+"""GUI-Reflection in text worlds: its rows, one by one, against the method."""
+
+import itertools
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from errata.environments.hosts import open_now
+from errata.records.rows import SftRow
+from errata.records.trajectory import action_of
+from errata.records.types import Episode, Problem
+from errata.runners import job
+from errata.runners.options import Options
+from errata.store.check import check_dataset
+from errata.store.reader import open_dataset
+from errata.verifiers.grounding import ungrounded
+from tests.stages.acting import replayed
+
+ROOT = Path(__file__).resolve().parents[2]
+Rows = list[tuple[Problem, SftRow, str]]
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
+    """(problem, row, its kind)."""
+    out = tmp_path_factory.mktemp("out")
+    changes = ("source.with.count=10", "stages.inject_actions.with.kinds=[no_effect,corrupted,extra_search]")
+    job.run(Options(recipe=ROOT / "pipelines/gui_reflection_text.yaml", out=out, changes=changes), lambda *_: None)
+    data = open_dataset(out / "gui_reflection_text")
+    assert check_dataset(data.path) == []
+    problems = {e.id: e.problem for e in data.rows("episodes") if isinstance(e, Episode)}
+    found = [r for r in data.rows("sft") if isinstance(r, SftRow)]
+    return [(problems[r.episode], r, next(t.value for t in r.tags if t.name in ("inject", "lesson"))) for r in found]
+
+
+def distances(problem: Problem, row: SftRow) -> list[float | None]:
+    """Before the first action of the row, and after each."""
+    assert problem.task is not None
+    world, _ = open_now(problem.task)
+    found = [world.distance()]
+    for m in row.messages:
+        if m.role == "assistant":
+            world.step(action_of(m.content))
+            found.append(world.distance())
+    return found
+
+
+def trained(row: SftRow) -> list[bool]:
+    """For each turn of the assistant, whether it is trained; no turn is in part."""
+    turns = sorted({s.message for s in row.spans})
+    parts = [{s.train for s in row.spans if s.message == m} for m in turns]
+    assert all(len(p) == 1 for p in parts)
+    return [p == {True} for p in parts]
+
+
+def test_all_kinds_are_there_and_every_row_replays(rows: Rows) -> None:
+    kinds = Counter(kind for _, _, kind in rows)
+    assert set(kinds) == {"changed_goal", "no_effect", "corrupted", "extra_search", "pre_error", "post_error"}
+    for problem, row, kind in rows:
+        faults, reward = replayed(problem, row.messages)
+        assert faults == [] and (reward == 1.0 or kind.endswith("_error")), kind
+
+
+def test_one_mistake_is_masked_and_followed_by_a_reflection_and_a_correction(rows: Rows) -> None:
+    for problem, row, kind in rows:
+        if kind.endswith("_error"):
+            continue
+        at, far = trained(row).index(False), distances(problem, row)
+        assert trained(row).count(False) == 1 and row.transition == "wrong_to_right"
+        assert [s.role for s in row.spans if s.message == 1 + 2 * (at + 1)] == ["reflection", "correction"]
+        now, then = far[at], far[at + 1]
+        assert now is not None and then is not None
+        assert now == then if kind == "no_effect" else now <= then, "proven off-goal, or without effect"
+        assert all(b < a for i, (a, b) in enumerate(itertools.pairwise(far)) if i != at)  # type: ignore[operator]
+
+
+def test_lessons_around_the_first_error_train_the_last_turn_alone(rows: Rows) -> None:
+    for problem, row, kind in rows:
+        if not kind.endswith("_error"):
+            continue
+        far, turns = distances(problem, row), trained(row)
+        assert turns == [False] * (len(turns) - 1) + [True]
+        steps = [b < a for a, b in itertools.pairwise(far)]  # type: ignore[operator]
+        assert steps == [True] * (len(steps) - 2) + [kind == "pre_error" or len(steps) < 2, True]
+
+
+def test_reflections_name_only_what_was_seen(rows: Rows) -> None:
+    for problem, row, _ in rows:
+        for s in row.spans:
+            if s.role == "reflection":
+                known = [m.content for m in row.messages[: s.message]]
+                assert ungrounded(problem, row.messages[s.message].content[s.start : s.end], known) is None
