@@ -49,7 +49,8 @@ SHOWN = {
         replace(critique("Fine."), verdict="no_error", first_error=None),
     ],
     "notes": dict.fromkeys(
-        ("modules", "adapted", "structure", "criteria", "action", "checks", "experience"), "amber is 7"
+        ("modules", "adapted", "structure", "criteria", "action", "checks", "experience", "favour", "against"),
+        "amber is 7",
     ),
     "reference": "7",
     "gold_steps": GOLD,
