@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 HALF = 0.5
 STEPS = 6
 """Steps of an attempt before its answer, where a stage works on each."""
+TURNS = 10
+"""Turns of an agent until an episode ends, unless its limit is less."""
 
 
 class Expected(NamedTuple):
@@ -139,10 +141,45 @@ def _search(with_: Mapping[str, Any], before: Before) -> Expected:
     return Expected(asked, asked)
 
 
+def _turns(with_: Mapping[str, Any], name: str = "limit") -> float:
+    return float(min(with_[name], TURNS))
+
+
+def _act(with_: Mapping[str, Any], before: Before) -> Expected:
+    starts = _chosen(with_, before) if with_["of"] else 1.0
+    many = starts * with_["n"] * (with_["share"][1] - with_["share"][0])
+    return Expected(many * _turns(with_), many)
+
+
+def _teach(with_: Mapping[str, Any], before: Before) -> Expected:
+    # The agent and its teacher, each a turn.
+    many = with_["n"] * (with_["share"][1] - with_["share"][0])
+    return Expected(2 * many * _turns(with_), many)
+
+
+def _tree(with_: Mapping[str, Any], before: Before) -> Expected:
+    # A simulation expands one node and goes on alone from there.
+    valued = with_["simulations"] * {"rollouts": with_["rollouts"] * TURNS, "engine": 1}.get(with_["value"], 0)
+    asked = with_["simulations"] * (with_["width"] + _turns(with_, "depth"))
+    return Expected(asked + valued, with_["simulations"])
+
+
+def _first_error(with_: Mapping[str, Any], before: Before) -> Expected:
+    each = {"actor": TURNS, "rollouts": TURNS * with_["rollouts"] * TURNS}.get(with_["source"], 0)
+    many = _count(with_, before)
+    return Expected(many * HALF * each, many)
+
+
+def _monologue(with_: Mapping[str, Any], before: Before) -> Expected:
+    many = _count(with_, before) * HALF * (with_["states"] or TURNS) * with_["n"]
+    return Expected(many, many)
+
+
 RULES: Mapping[str, Rule] = {
     "sample": _sample, "correct": _correct, "critique": _each, "reflect": _each, "score": _each, "revise": _revise,
     "fork": _fork,
     "locate": _locate, "inject": _inject, "close_loop": _close_loop, "scrub": _scrub, "judge": _judge,
     "aggregate": _aggregate, "rate": _rate, "plan": _on_notes, "hint": _on_notes, "loop": _loop,
-    "search": _search, "combine": _n,
+    "search": _search, "combine": _n, "act": _act, "teach": _teach, "tree": _tree, "reason": _tree,
+    "first_error": _first_error, "monologue": _monologue,
 }  # fmt: skip
