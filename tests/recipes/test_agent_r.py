@@ -180,6 +180,13 @@ def test_the_actor_is_measured_against_the_worlds_own_answer(agent_r: Dataset) -
     assert entry["recall"] == pytest.approx(count["hit"] / count["labelled"], abs=1e-6) and entry["world"] == "crafting"
 
 
+def test_the_card_shows_both(agent_r: Dataset) -> None:
+    (path,) = agent_r.path.glob("README.md")
+    card = path.read_text()
+    accepted = len(spliced(agent_r))
+    assert "## Spliced trajectories" in card and f"| {accepted} |" in card and "| crafting | student |" in card
+
+
 def test_direct_revision_differs_in_the_cut_alone(agent_r: Dataset, control: Dataset) -> None:
     mine, theirs = episodes(agent_r), episodes(control)
     assert mine.keys() == theirs.keys()
