@@ -111,3 +111,18 @@ def test_a_solution_without_its_answer_goes_wrong_after_its_last_step() -> None:
     steps = chains.solve(chain)[:-1]
     told = json.loads(asked(problem, "explain_mistake", *steps))
     assert told["first_error"] == len(steps) and told["findings"][0]["step"] == len(steps) - 1
+
+
+@given(seeds)
+@settings(max_examples=20)
+def test_an_unfinished_solution_is_good_until_its_first_wrong_step(seed: int) -> None:
+    chain, problem = made(seed)
+    gold = chains.solve(chain)
+    for n in range(1, len(gold) + 1):
+        assert json.loads(asked(problem, "judge_so_far", *gold[:n]))["score"] == 10
+        assert json.loads(asked(problem, "judge_so_far", *gold[:n], skill=0.0))["score"] == 1
+    slip = chains.slip(random.Random(seed), chain, "arithmetic")
+    if slip and (found := chains.first_error(chain, slip)):
+        for n in range(1, len(slip) + 1):
+            told = json.loads(asked(problem, "judge_so_far", *slip[:n]))
+            assert told["score"] == (1 if n > found.step else 10)

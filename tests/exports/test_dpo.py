@@ -254,13 +254,24 @@ def test_an_episode_that_only_ends_earlier_leaves_each_side_a_turn_of_the_agents
     assert (contents(row.chosen), contents(row.rejected)) == (["go east", "a yard", "take key"], ["go east"])
 
 
-def test_episodes_whose_turns_differ_though_their_steps_do_not_part_before() -> None:
+def test_episodes_whose_steps_are_the_same_in_other_turns_part_before_these() -> None:
     right = trajectory("look", "a hall", "wait", "", "go east", "a yard", "take key", "done")
-    other = [replace(s, turn=0 if s.turn < 1 else s.turn) for s in right.steps[:5]]
-    wrong = attempt(P, "x", 1, steps=(*other[:2], replace(other[2], text="wait"), replace(other[4], turn=2)))
+    steps = (
+        *right.steps[:3],
+        *(replace(s, turn=2) for s in right.steps[3:5]),
+        *trajectory("", "a wall", "stop").steps[1:],
+    )
+    rest = [replace(s, turn=s.turn + 2) for s in steps[5:]]
+    wrong = attempt(P, "x", 1, steps=(*steps[:5], *rest))
     _, (row,) = between(right, wrong)
     assert contents(row.prompt[1:]) == ["look", "a hall"]
-    assert contents(row.chosen)[0] == "wait" and contents(row.rejected) == ["waitgo east"]
+    assert contents(row.chosen)[0] == "wait" and contents(row.rejected) == ["waitgo east", "a wall", "stop"]
+
+
+def test_episodes_never_part_at_what_the_world_answers() -> None:
+    right = trajectory("look", "a hall", "take key", "done")
+    _, (row,) = between(right, trajectory("look", "a wall", "take key", "nothing", index=1))
+    assert row.prompt == P.messages and contents(row.chosen) == ["look", "a hall", "take key"]
 
 
 def test_whole_episodes_are_set_against_each_other_after_the_task_alone() -> None:

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from errata import chains, prompts
 from errata.errors import RecipeError
 from errata.prompts import Reading, load
-from errata.records.types import Attempt, Critique, Finding, Message, Problem, Step
+from errata.records.types import Attempt, Critique, Finding, Message, Problem, Step, Tag
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(p.stem for p in prompts.FILES.glob("*.yaml"))
@@ -48,18 +48,21 @@ SHOWN = {
         replace(CRITIQUE, findings=(UNIT, replace(UNIT, step=None))), critique("It miscounts."),
         replace(critique("Fine."), verdict="no_error", first_error=None),
     ],
-    "notes": dict.fromkeys(("modules", "adapted", "structure", "criteria", "action", "checks"), "amber is 7"),
+    "notes": dict.fromkeys(
+        ("modules", "adapted", "structure", "criteria", "action", "checks", "experience", "favour", "against"),
+        "amber is 7",
+    ),
     "reference": "7",
     "gold_steps": GOLD,
     "first_error": {"step": 1, "exact": True},
-    "attempts": [ATTEMPT, ATTEMPT],
+    "attempts": [replace(ATTEMPT, tags=(Tag(name="result", value="won"),)), ATTEMPT],
 }  # fmt: skip
 """What else a prompt may name."""
 SEES = {"reference", "gold_steps", "first_error"}
 PRIVILEGED = {
     "analyse_error", "explain_answer", "chains_explain_answer", "reformulate", "explain_mistake",
     "regenesis_adapt_to_answer", "regenesis_structure_to_answer", "critique_steps_guided",
-    "critique_units", "meta_critique", "teach",
+    "critique_units", "meta_critique", "teach", "judge_so_far",
 }  # fmt: skip
 """Prompts that are for stages which show privileged context, by their `see`."""
 
@@ -215,6 +218,13 @@ def test_names_are_those_that_a_template_asks_for(tmp_path: Path) -> None:
 
 
 # ---- files
+
+
+def test_a_prompt_tells_which_notes_it_cannot_do_without(tmp_path: Path) -> None:
+    found = own(tmp_path, "{{ notes.plan }}{% if notes and notes.hint %}{{ notes.hint }}{% endif %}{{ attempt.text }}")
+    assert found.notes == {"plan"} and own(tmp_path, "{{ attempt.lines }}").notes == frozenset()
+    assert load("feedback_vector").notes == load("try_episode_again").notes == {"checks"}
+    assert load("critique_units").notes == frozenset()
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_reflections_conclude_the_experts_action_and_hide_the_others(make: Calla
         for other in others:
             last = moves(other.steps)[-1]
             assert len(last.observation) <= 12 or last.observation in shown or last.observation not in said
-        weighed = sum(f"I could {moves(a.steps)[-1].action}" in said for a in others)
+        weighed = sum(f"What about {moves(a.steps)[-1].action}? " in said for a in others)
         assert weighed == (len(others) if name.endswith("reflection") else 0)
         assert ("outcomes" in row.seen) == name.endswith("reflection")
 

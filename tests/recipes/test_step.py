@@ -1,5 +1,6 @@
 """STeP: its rows, one by one, against the method, and at the level of tokens."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from errata.exports.tokens import IGNORED, render
 from errata.records.rows import SftRow
 from errata.records.types import Drop, Episode
+from errata.reports.labels import labels_text, tokenizer_at
 from errata.runners import job
 from errata.runners.options import Options
 from errata.store.check import check_dataset
@@ -16,6 +18,13 @@ from tests.exports.chats import TEMPLATES, tokenizer_called
 from tests.stages.acting import replayed
 
 ROOT = Path(__file__).resolve().parents[2]
+REACT = (
+    "engines.student={use: noisy, with: {rate: 0.3, thoughts: true}}",
+    "engines.expert.with.thoughts=true",
+    "stages.teach.with.thoughts=true",
+    "source.with.difficulty=[1,5]",
+)
+"""An agent that thinks, and errs at known rates."""
 
 
 class Made:
@@ -40,7 +49,7 @@ def run(out: Path, *changes: str) -> Made:
 @pytest.fixture(scope="module", params=["house", "crafting"])
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
     out = tmp_path_factory.mktemp(request.param)
-    return run(out, "source.with.count=16", f"source.with.world={request.param}", "engines.student.with.rate=0.3")
+    return run(out, "source.with.count=16", f"source.with.world={request.param}", *REACT)
 
 
 def parts(row: SftRow) -> list[tuple[str, str, bool, int]]:
@@ -110,14 +119,29 @@ def test_no_trained_token_lies_in_an_error_or_an_observation(made: Made) -> None
                 assert tokenizer.decode(trained) == message.content + "<|im_end|>", "and all of what is right"
 
 
+def test_the_pocket_agents_own_errors_are_masked_in_its_own_tokens(tmp_path: Path) -> None:
+    """The recipe as it stands; what the teacher writes is in the words that the pocket agent can be trained on."""
+    made = run(tmp_path, "source.with.count=10")
+    tokenizer = tokenizer_at(str(ROOT / "data/pocket_agent"))
+    mended = [r for r in made.rows if r.transition == "wrong_to_right"]
+    assert mended and len(made.rows) > len(mended)
+    for row in made.rows:
+        assert replayed(made.episodes[row.episode].problem, row.messages) == ([], 1.0)
+        runs = labels_text(row, tokenizer).split("\n")
+        trained = [r.removeprefix("  | ").replace(" <|end|>", "").split() for r in runs if r.startswith("  | ")]
+        right = {s.message for s in row.spans if s.train}
+        words = [w for m in sorted(right) for w in re.findall(r"\w+|[^\w\s]", row.messages[m].content)]
+        assert [w for run in trained for w in run if w.strip("\n\\n")] == words, "errors and observations never"
+
+
 def test_the_control_is_golden_trajectories_alone(tmp_path: Path) -> None:
-    changes = ("stages.golden.with.share=[0,1]", "stages.teach.with.share=[1,1]", "source.with.count=6")
+    changes = ("stages.golden.with.share=[0,1]", "stages.teach.with.share=[1,1]", "source.with.count=6", *REACT)
     made = run(tmp_path, *changes)
     assert len(made.rows) == 6 and {made.stage(r) for r in made.rows} == {"golden"}
 
 
 def test_an_unreliable_teacher_costs_rows_and_never_their_truth(tmp_path: Path) -> None:
-    made = run(tmp_path, "source.with.count=14", "engines.teacher.with.skill=0.7", "engines.student.with.rate=0.3")
+    made = run(tmp_path, "source.with.count=14", "engines.teacher.with.skill=0.7", *REACT)
     alarms = sum(e.value for x in made.episodes.values() for e in x.estimates if e.name == "false_alarms")
     missed = sum(e.value for x in made.episodes.values() for e in x.estimates if e.name == "missed")
     assert alarms > 1 < missed

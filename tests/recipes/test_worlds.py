@@ -1,7 +1,4 @@
-"""Recipes of one's own over text worlds: attempts that nobody trusts are replayed; tasks like those that are uncertain.
-
-The parts that only a test needs, a stage that lies and an engine with known probabilities, stand beside the recipe.
-"""
+"""Attempts that nobody trusts are replayed in a recipe of one's own; TT-SI makes tasks like the uncertain ones."""
 
 import json
 from pathlib import Path
@@ -16,13 +13,13 @@ from errata.runners.options import Options
 from errata.store.check import check_dataset
 from errata.store.reader import Dataset, open_dataset
 from tests.recipes.test_feedback import replayed
+from tests.test_pipelines import run
 
 PARTS = '''
 from msgspec.structs import replace
 
-from errata.engines.base import Identity, Reply
 from errata.records.types import Additions
-from errata.registry import engine, stage
+from errata.registry import stage
 from errata.stages.base import new_id
 
 
@@ -37,25 +34,6 @@ async def lie(episode, ctx):
             steps[at] = replace(steps[at], text="all is well.")
         made.append(replace(a, id=new_id(episode, ctx, a.id, 0), stage=ctx.stage, steps=tuple(steps), calls=()))
     return Additions(attempts=tuple(made))
-
-
-@engine(version=1)
-class Torn:
-    """Finds every action equally likely, but where the task has an odd number of words the first one alone."""
-
-    seen = ()
-    identity = Identity(engine="torn", version=1, model="a test's own", revision="0")
-
-    async def generate(self, request):
-        text = request.messages[-1].content
-        odd = len(request.messages[0].content.split()) % 2
-        value = -1.0 if not odd or text.endswith("inventory") else -30.0
-        return Reply(
-            text="", finish="stop", prompt_tokens=1, completion_tokens=0, tokens=(text,), logprobs=(value,)
-        )
-
-    async def close(self):
-        pass
 '''
 REPLAYED = """
 name: replayed
@@ -69,28 +47,6 @@ stages:
   - {use: replay, with: {of: lie, own_observations: replace}}
 exports:
   - {use: sft, with: {of: [lie, replay]}}
-"""
-UNSURE = """
-name: unsure
-version: 1
-source: {use: worlds, with: {world: crafting, count: 12, difficulty: [1, 3], seed: 4, split: test}}
-engines:
-  student: {use: "parts.py:Torn"}
-stages:
-  - {use: uncertain, with: {tau: 0.5}}
-exports:
-  - {use: rl}
-"""
-SIMILAR = """
-name: alike
-version: 1
-source: {use: similar, with: {path: PATH, k: 2, draws: 16, difficulty: [1, 3]}}
-engines:
-  teacher: {use: expert}
-stages:
-  - {use: act, with: {role: teacher, source: teacher, limit: 30}}
-exports:
-  - {use: sft, with: {of: [act]}}
 """
 
 
@@ -120,28 +76,33 @@ def test_of_attempts_that_lie_only_what_the_world_said_is_exported(tmp_path: Pat
     assert lies.count("fail") == len(told) >= 6 and "pass" in lies and "unknown" not in lies
 
 
+# ---- tt_si_inputs and tt_si
+
+
 @pytest.fixture(scope="module")
 def unsure(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return ran(UNSURE, tmp_path_factory.mktemp("unsure"))
+    return run("tt_si_inputs", tmp_path_factory.mktemp("unsure"), "source.with.count=20", "stages.0.with.tau=0.8")
 
 
-def test_only_the_episodes_go_on_of_whose_first_action_the_model_is_not_sure(unsure: Dataset) -> None:
+def test_only_the_test_inputs_go_on_of_whose_first_action_the_agent_is_not_sure(unsure: Dataset) -> None:
     kept = [e for e in unsure.rows("episodes") if isinstance(e, Episode)]
     sure = [d for d in unsure.rows("drops") if isinstance(d, Drop) and d.code == "certain"]
-    assert min(len(kept), len(sure)) >= 2 and {e.problem.split for e in kept} == {"test"}
-    for episode in kept:
-        assert episode.estimate(episode.id, "margin") == 0
-        assert len(episode.problem.text.split()) % 2 == 0
+    assert len(kept) + len(sure) == 20 and min(len(kept), len(sure)) >= 2
+    assert {e.problem.split for e in kept} == {"test"} and not any(e.attempts for e in kept)
+    margins = [e.estimate(e.id, "margin") for e in kept]
+    assert all(m is not None and 0 <= m < 0.8 for m in margins)
 
 
 def test_the_next_run_teaches_tasks_like_them_and_none_of_the_test(unsure: Dataset, tmp_path: Path) -> None:
-    made = ran(SIMILAR.replace("PATH", json.dumps(str(unsure.path / "data/episodes"))), tmp_path)
+    path = f"source.with.path={unsure.path / 'data/episodes'}"
+    made = run("tt_si", tmp_path, path, "source.with.k=2", "source.with.draws=16")
     asked = {e.id for e in unsure.rows("episodes") if isinstance(e, Episode)}
+    episodes = {e.id: e for e in made.rows("episodes") if isinstance(e, Episode)}
     rows = [r for r in made.rows("sft") if isinstance(r, SftRow)]
-    assert asked and len(rows) >= len(asked)
+    assert len(rows) == len(episodes) >= len(asked) > 0
     for row in rows:
+        problem = episodes[row.episode].problem
         assert row.task is not None and row.split == "train" and row.episode not in asked
         assert split_of(row.task.world, json.loads(row.task.spec)) == "train"
+        assert problem.origin.split(":")[1] in asked and row.messages[:1] == problem.messages
         assert replayed(row.task, row.messages[1:]).reward == 1
-    origins = {e.problem.origin.split(":")[1] for e in made.rows("episodes") if isinstance(e, Episode)}
-    assert origins <= asked

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from errata.environments.base import split_of
+from errata.environments.blocks import Blocks
 from errata.environments.hosts import open_now
 from errata.errors import RecipeError, SourceError
 from errata.records.arrow import to_table
@@ -71,6 +72,13 @@ def test_the_nearest_by_words_are_taken_and_their_likeness_is_told(tmp_path: Pat
         values[episode.id] = told.value
     assert [e.id for e in few] == sorted(values, key=lambda id: -values[id])[:4]
     assert min(values[e.id] for e in few) > sum(values.values()) / len(values)
+
+
+def test_a_task_that_is_drawn_twice_is_one_neighbour(tmp_path: Path) -> None:
+    (given,) = asked(Blocks.__errata__.name, count=1)  # type: ignore[attr-defined]
+    found, drops = made(written(tmp_path, given), k=80, draws=80, difficulty=(1, 1))
+    assert 10 <= len({e.id for e in found}) == len(found) < 60
+    assert {d.code for d in drops} <= {"few_neighbours", "near_duplicate"}
 
 
 def test_likeness_counts_words_as_often_as_both_have_them() -> None:

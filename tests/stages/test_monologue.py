@@ -57,7 +57,7 @@ def test_what_is_learnt_is_monologue_and_action_given_the_state_alone() -> None:
     attempt = made.attempts[0]
     mine = [s for s in attempt.steps if s.turn == MOVE.turn]
     assert [(s.role, s.train) for s in mine] == [("reasoning", True), ("action", True)]
-    assert mine[1].text == EXPERT.steps[MOVE.step].text and mine[0].text.startswith("What is asked of me is this:")
+    assert mine[1].text == EXPERT.steps[MOVE.step].text and mine[0].text.startswith("Looking at the goal: ")
     assert not any(s.train for s in attempt.steps if s.turn < MOVE.turn)
     state = conversation(HOUSE, [s for s in EXPERT.steps if s.turn < MOVE.turn])
     assert conversation(HOUSE, attempt.steps)[:-1] == state, "the others are hidden"

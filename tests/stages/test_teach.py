@@ -63,7 +63,10 @@ def test_an_error_is_played_reflected_on_and_corrected_and_the_agent_goes_on() -
         ("reflection", "teacher", True, 2), ("correction", "teacher", True, 2),
         ("observation", "environment", False, 3),
     ]  # fmt: skip
-    assert attempt.steps[3].text == "Wait, that leads away from the goal.\n" and attempt.steps[4].text == "go to study"
+    assert (
+        attempt.steps[3].text == "I see now that my last action was an error.\n"
+        and attempt.steps[4].text == "go to study"
+    )
     rest = [s for s in attempt.steps[6:] if s.turn % 2 == 0]
     assert [s.text for s in rest] == list(GOLD) and all(s.train and s.role == "action" for s in rest)
     assert (attempt.kind, attempt.style, attempt.fork_step) == ("revised", "reflection", 1)
@@ -164,7 +167,7 @@ def test_an_end_that_is_too_early_is_taken_back() -> None:
     made = taught(by_way("stop", skip=1), Expert(), thoughts=False)
     attempt = only(made)
     assert [s.text for s in attempt.steps[:4]] == [
-        "stop", "not understood.", "Wait, the goal is not reached yet, so I must not stop.\n", GOLD[0],
+        "stop", "not understood.", "I see now that the goal is not reached.\n", GOLD[0],
     ]  # fmt: skip
     assert kept(made) and replayed(HOUSE, conversation(HOUSE, attempt.steps)) == ([], 1.0)
 

@@ -79,6 +79,27 @@ def test_a_reply_that_goes_on_from_the_assistants_own_words_begins_after_them(da
     assert len(found["rejected_ids"]) == len("The answer is 3".split()) + 1
 
 
+def test_replies_that_diverge_are_trained_from_the_first_token_that_does(data: Dataset) -> None:
+    row = next(r for r in data.rows("dpo") if "\n" in r.chosen[0].content)
+    step = row.chosen[0].content.split("\n")[0]
+    other = " ".join([*step.split()[:-1], "3" if step.split()[-1] != "3" else "4"])
+    pair = structs.replace(
+        row,
+        chosen=(Message(role="assistant", content=f"{step}\n"),),
+        rejected=(Message(role="assistant", content=f"{other}\n"),),
+    )
+    all_of_it = preference(pair, reading())
+    found = preference(structs.replace(pair, diverges=len(step) - 1, open=True), reading())
+    shared = len(step.split()) - 1
+    assert found["prompt_ids"] == all_of_it["prompt_ids"] + all_of_it["chosen_ids"][:shared]
+    # The one token that differs; neither the end of the line nor that of the turn.
+    assert found["chosen_ids"] == all_of_it["chosen_ids"][shared : shared + 1]
+    assert found["rejected_ids"] == all_of_it["rejected_ids"][shared : shared + 1]
+    assert len(all_of_it["chosen_ids"]) > shared + 1
+    closed = preference(structs.replace(pair, diverges=len(step) - 1), reading())
+    assert closed["chosen_ids"] == all_of_it["chosen_ids"][shared:], "a whole reply ends with its turn"
+
+
 def test_episodes_are_held_out_whole_and_alike_in_every_dataset(data: Dataset) -> None:
     found = made(data, SftRow, held_out=0.3)
     rows = list(data.rows("sft"))

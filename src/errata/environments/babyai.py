@@ -2,7 +2,7 @@
 
 The agent is told what lies in the 7 by 7 cells before it that it can see, relative to where it stands and looks. The
 expert bot of the package (Chevalier-Boisvert et al., arXiv:1810.08272) is the gold path: it sees no more than an agent
-does, so its way need not be the shortest. Measured on a busy machine: 1.8 ms an action, 2 to 5 ms for each action of a gold
+does, so its way need not be the shortest. Measured on a busy machine: 1.8 ms an action, 2 to 5 for each of a gold
 path, 60 MB a process, 2 s to import.
 """
 

@@ -40,8 +40,8 @@ def dpo(
     Attempts stand on the problem's own messages, without feedback, or on `prompt`, which sees what the chosen one
     revises; a pair from a step on stands on the first steps too. Critiques need a `prompt` that shows the attempt.
     `distinct` takes the same two replies to the same prompt once. With `only_step` the replies of such a pair are that
-    one step (of a world, that turn), and `diverges` says from where they have a loss. Numbers about a pair are metrics
-    of its row.
+    one step (of a world, that turn), `diverges` says from where they have a loss, and `open` that they are steps within
+    a turn. Numbers about a pair are metrics of its row.
     """
     taken: set[tuple[tuple[Message, ...], ...]] = set()
     for pair in episode.pairs:
@@ -96,7 +96,10 @@ def _of_attempts(
     tags = tuple(dict.fromkeys((*pair.tags, *chosen.tags)))
     seen = tuple(sorted({*chosen.seen, *rejected.seen}))
     row = _row(episode, pair, id, asked, said, outcomes, change, seen, tags)
-    return replace(row, diverges=_shared(said[0][0].content, said[1][0].content)) if only_step else row
+    if not only_step:
+        return row
+    inside = not any(s.role in PLAYED for s in chosen.steps)
+    return replace(row, diverges=_shared(said[0][0].content, said[1][0].content), open=inside)
 
 
 def _parting(turns: Sequence[Message], others: Sequence[Message], first: int, most: int) -> int:

@@ -92,7 +92,9 @@ def _revised(episode: Episode, attempt: Attempt, before: Attempt | None) -> Atte
 
 
 def _notes(episode: Episode, about: Attempt) -> dict[str, str]:
-    return {n.kind: n.text for n in episode.notes if n.about == about.id and not n.seen}
+    """By kind; where the problem and the attempt have one of a kind, the attempt's."""
+    known = [n for n in episode.notes if not n.seen]
+    return {n.kind: n.text for id in (episode.id, about.id) for n in known if n.about == id}
 
 
 def shifted(spans: Iterable[Span], by: int) -> tuple[Span, ...]:

@@ -75,6 +75,8 @@ class DpoRow(Struct, frozen=True, kw_only=True, gc=False):
     diverges: int = 0
     """Characters that both replies begin with, where the loss is to set in with the first token that differs: a trainer
     counts the tokens that they share to the prompt. 0 where all of a reply has a loss."""
+    open: bool = False
+    """Whether the replies are single steps: one that ends in white space goes on, and teaches no end of turn."""
 
 
 class KtoRow(Struct, frozen=True, kw_only=True, gc=False):

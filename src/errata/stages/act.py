@@ -36,8 +36,8 @@ async def act(
 
     Problems outside `share` (as in `sample`) and of other `domains`, such as worlds, are left alone. With `of`, a step
     that has acted before, n episodes are played for each of its attempts with this `outcome`, `most` of them at most:
-    another try from the beginning, by an agent that is shown the attempt and the notes about it. Tries at one of which
-    a note that the prompt shows is missing are dropped.
+    another try from the beginning, by an agent that is shown the attempt and the notes about it. The notes about the
+    problem are shown in any case. Tries for which a note that the prompt shows is missing are dropped.
     """
     if not shared_out(episode, ctx, share) or (domains and episode.problem.domain not in domains):
         return Additions()
@@ -46,9 +46,8 @@ async def act(
     kind: AttemptKind = "revised" if of else "expert" if source == "teacher" else "sampled"
 
     async def one(k: int, before: Attempt | None) -> tuple[Attempt, Verdict]:
-        session = await ctx.world(episode.problem)
-        about = _about(episode, before)
-        notes = {note.kind: note.text for note in about}
+        session, about = await ctx.world(episode.problem), _about(episode, before)
+        notes = {x.kind: x.text for x in about}
         # What the first agent and the writers of notes knew may reach the next through their words.
         told = {name for x in (*about, *((before,) if before else ())) for name in x.seen}
         played = Trajectory(
@@ -61,21 +60,24 @@ async def act(
         return made, await world_verdict(ctx, made, session)
 
     starts = chosen(episode, of=of, outcome=outcome, most=most) if of else (None,)
-    lacking = {b.id: note for b in starts if b and (note := _missing(episode, b, template))}
-    known = [b for b in starts if not (b and b.id in lacking)]
+    lacking = {b.id if b else "": missing for b in starts if (missing := _missing(episode, b, template))}
+    known = [b for b in starts if (b.id if b else "") not in lacking]
     tasks = {new_id(episode, ctx, b.id if b else "", k): one(k, b) for b in known for k in range(n)}
     made, drops = await gather(episode, ctx, tasks)
-    unfit = [(new_id(episode, ctx, id, k), f"{id} has no {lacking[id]}") for id in lacking for k in range(n)]
-    drops += tuple(filtered(episode, ctx, id, "no_note", why) for id, why in unfit)
-    if drops and not made and not of:
+    for id, note in lacking.items():
+        unfit, why = [new_id(episode, ctx, id, k) for k in range(n)], f"{id or episode.id} has no {note}"
+        drops += tuple(filtered(episode, ctx, target, "no_note", why) for target in unfit)
+    if drops and not made and not (of or lacking):
         drops = (*drops, quarantined(episode, ctx, episode.id, drops[0].code, "every episode failed"))
     return Additions(attempts=tuple(a for a, _ in made), verdicts=tuple(v for _, v in made), drops=drops)
 
 
 def _about(episode: Episode, attempt: Attempt | None) -> tuple[Note, ...]:
-    return tuple(note for note in episode.notes if attempt and note.about == attempt.id)
+    """Those about the problem, then those about the attempt, if there is one."""
+    targets = (episode.id, *((attempt.id,) if attempt else ()))
+    return tuple(note for id in targets for note in episode.notes if note.about == id)
 
 
-def _missing(episode: Episode, attempt: Attempt, template: Prompt) -> str:
+def _missing(episode: Episode, attempt: Attempt | None, template: Prompt) -> str:
     """A kind of note that the prompt shows, and nobody has written about the attempt; empty where none is missing."""
     return min(template.notes - {note.kind for note in _about(episode, attempt)}, default="")

@@ -14,7 +14,7 @@ from errata.registry import Count, Most, PromptName, Role, Temperature, stage
 from errata.stages.agent import Trajectory
 from errata.stages.base import Context, quarantined
 from errata.stages.trees import Algo, Search, SearchNode, Value, recorded
-from errata.stages.values import by_distance, by_engine, by_rollouts
+from errata.stages.values import by_debate, by_distance, by_engine, by_rollouts
 
 
 @stage(version=1)
@@ -29,7 +29,7 @@ async def tree(
     ahead: Count = 1,
     depth: Count = 20,
     c: float = 0.25,
-    value: Literal["end", "distance", "rollouts", "engine"] = "end",
+    value: Literal["end", "distance", "rollouts", "engine", "debate"] = "end",
     rollouts: Count = 1,
     judge: Role = "student",
     judge_prompt: PromptName = "judge_score",
@@ -43,11 +43,11 @@ async def tree(
     """Search with `simulations` of at most `depth` turns each; a node that is expanded gets `width` candidates.
 
     `value`: a simulation plays on to the `end` of the episode, with `ahead` candidates a turn, and the reward there
-    counts; or the node that it reaches is worth what the world's `distance`, the mean of `rollouts` beside the tree or
-    an `engine` (role `judge`, by `judge_prompt`) says. MCTS* evaluates every node and needs one of the latter.
-    `until` ends the search once an episode ends with that reward. Estimates at every action of every leaf: `q` (n:
-    visits), `prior` (n: proposals), `order` of first visits. Defaults are Agent-R's (arXiv:2501.11425). A problem that
-    is no task in a world, or with `domains` (such as names of worlds) of another domain, is left alone.
+    counts; or the node that it reaches is worth what the world's `distance`, the mean of `rollouts` beside the tree, an
+    `engine` (role `judge`, by `judge_prompt`) or its `debate` with itself says. MCTS* evaluates every node and needs
+    one of the latter. `until` ends the search once an episode ends with that reward. Estimates at every action of every
+    leaf: `q` (n: visits), `prior` (n: proposals), `order` of first visits. Defaults are Agent-R's (arXiv:2501.11425). A
+    problem that is no task in a world, or with `domains` (such as names of worlds) of another domain, is left alone.
     """
     if episode.problem.task is None or (domains and episode.problem.domain not in domains):
         return Additions()
@@ -56,13 +56,14 @@ async def tree(
     template = ctx.prompt(prompt)
     drawn = {} if temperature is None else {"temperature": temperature}
     seen: set[str] = set()
+    engine = by_debate(judge, seen.update) if value == "debate" else by_engine(judge, judge_prompt, (), seen.update)
     try:
         session = await ctx.world(episode.problem)
         begun = Trajectory(
             episode=episode, ctx=ctx, session=session, role=role, branch="", window=window,
             first=template.render(episode.problem), template=template.label, sampling=drawn,
         )  # fmt: skip
-        valued = await _valued(begun, value, rollouts, depth, by_engine(judge, judge_prompt, (), seen.update))
+        valued = await _valued(begun, value, rollouts, depth, engine)
     except WorldError as error:
         return Additions(drops=(quarantined(episode, ctx, episode.id, error.code, str(error)),))
     search = Search(
@@ -76,4 +77,4 @@ async def tree(
 async def _valued(begun: Trajectory, by: str, rollouts: int, depth: int, engine: Value) -> Value | None:
     if by == "distance":
         return await by_distance(begun)
-    return by_rollouts(rollouts, depth) if by == "rollouts" else engine if by == "engine" else None
+    return by_rollouts(rollouts, depth) if by == "rollouts" else engine if by != "end" else None

@@ -194,7 +194,7 @@ class Search:
     async def simulate(self) -> None:
         """Go down, try what was not tried, and pass back what it was worth."""
         node, fresh = self.root, list[SearchNode]()
-        while not (node.over or node.lost or fresh):
+        while not (node.over or node.lost or fresh or (self.value and node.parent and not node.visits)):
             if node.asked < self.width:
                 await self.expand(node, self.width)
                 fresh = [c for c in node.children if not c.visits]

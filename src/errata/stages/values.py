@@ -5,12 +5,13 @@ Shared by the stages that search; it is no stage itself.
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from errata.environments.base import DEAD_END
 from errata.errors import EngineError, RecipeError, WorldError
 from errata.stages.agent import Trajectory
-from errata.stages.base import privileged, request_seed
+from errata.stages.base import Answer, privileged, request_seed
 from errata.stages.courses import Course
 from errata.stages.trees import SearchNode, Value
 
@@ -57,30 +58,56 @@ def by_rollouts(n: int, depth: int) -> Value:
     return value
 
 
-def by_engine(role: str, prompt: str, see: Sequence[str], seen: Callable[[Sequence[str]], None]) -> Value:
+Seen = Callable[[Sequence[str]], None]
+"""Is told what of the privileged context was seen by those who decide."""
+
+
+def by_engine(role: str, prompt: str, see: Sequence[str], seen: Seen) -> Value:
     """Value by an engine that is shown the course so far: the number `score` of its JSON, from least to most as 0 to 1.
 
-    `see` names what of the privileged context the prompt may use; `seen` is told what was seen by whom it decides.
+    `see` names what of the privileged context the prompt may use.
     """
 
     async def value(node: SearchNode) -> float:
-        played = node.played
-        template = played.ctx.prompt(prompt)
-        shown = template.render(
-            played.episode.problem, played.attempt("search"), shown=privileged(played.episode, tuple(see))
-        )
-        answer = await played.ctx.ask(
-            role, shown, seed=request_seed(played.episode, played.ctx, f"{played.branch}/value", 0),
-            template=template.label, schema=template.schema,
-        )  # fmt: skip
-        seen((*see, *answer.seen))
-        told = template.values(answer.text) if answer.complete else None
-        if told is None or "score" not in told:
-            raise EngineError("unreadable", f"{role} gave no score by {prompt}")
-        span = json.loads(template.schema)["properties"]["score"]
-        return float((told["score"] - span["minimum"]) / (span["maximum"] - span["minimum"]))
+        seen(see)
+        shown = privileged(node.played.episode, tuple(see))
+        return await _scored(node.played, role, prompt, shown, seen)
 
     return value
+
+
+def by_debate(role: str, seen: Seen) -> Value:
+    """Value by a debate about a trajectory: one argues for it, one against it, a judge weighs both (R-MCTS of ExACT,
+    arXiv:2410.02052). All are `role`, by the prompts debate_for, debate_against and debate_judge."""
+
+    async def value(node: SearchNode) -> float:
+        both = await asyncio.gather(*(_told(node.played, role, f"debate_{side}", {}) for side in ("for", "against")))
+        for answer in both:
+            seen(answer.seen)
+        notes = {"favour": both[0].text, "against": both[1].text}
+        return await _scored(node.played, role, "debate_judge", {"notes": notes}, seen)
+
+    return value
+
+
+async def _told(played: Course, role: str, prompt: str, shown: Mapping[str, Any]) -> Answer:
+    template = played.ctx.prompt(prompt)
+    return await played.ctx.ask(
+        role, template.render(played.episode.problem, played.attempt("search"), shown=shown),
+        seed=request_seed(played.episode, played.ctx, f"{played.branch}/value/{prompt}", 0),
+        template=template.label, schema=template.schema,
+    )  # fmt: skip
+
+
+async def _scored(played: Course, role: str, prompt: str, shown: Mapping[str, Any], seen: Seen) -> float:
+    """The number `score` of an answer's JSON, from least to most as 0 to 1. Raises EngineError `unreadable`."""
+    answer, template = await _told(played, role, prompt, shown), played.ctx.prompt(prompt)
+    seen(answer.seen)
+    told = template.values(answer.text) if answer.complete else None
+    if told is None or "score" not in told:
+        raise EngineError("unreadable", f"{role} gave no score by {prompt}")
+    span = json.loads(template.schema)["properties"]["score"]
+    return float((told["score"] - span["minimum"]) / (span["maximum"] - span["minimum"]))
 
 
 def looked_ahead(value: Value, steps: int, share: float) -> Value:

@@ -104,23 +104,27 @@ def _reply(row: DpoRow, reply: Sequence[Message], how: Reading) -> tuple[list[in
     messages = (*before, *(() if last.role == "assistant" else (last,)), Message(role="assistant", content=text))
     whole = SftRow(
         id=row.id, episode=row.episode, split=row.split, transition=row.transition, style="", lineage=row.lineage,
-        messages=messages, spans=tuple(_spans(messages, len(begun))),
+        messages=messages, spans=tuple(_spans(messages, len(begun), row.open)),
     )  # fmt: skip
     tokens = render(whole, how.tokenizer, max_length=how.max_length, straddle=how.straddle)
     start, end = _stretch(tokens)
     return list(tokens.input_ids[:start]), list(tokens.input_ids[start:end])
 
 
-def _spans(messages: Sequence[Message], begun: int) -> Iterator[Span]:
-    """Only the last message is trained, from the character `begun` on."""
+def _spans(messages: Sequence[Message], begun: int, open: bool) -> Iterator[Span]:
+    """Only the last message is trained, from the character `begun` on, and its end where it is not left `open`."""
     final = len(messages) - 1
     for i, m in enumerate(messages):
         if m.role == "assistant":
             cut = begun if i == final else len(m.content)
             if cut:
                 yield Span(message=i, start=0, end=cut, role="reasoning", train=False)
-            if cut < len(m.content):
-                yield Span(message=i, start=cut, end=len(m.content), role="reasoning", train=True)
+            end = max(cut, len(m.content.rstrip())) if open else len(m.content)
+            if cut < end:
+                yield Span(message=i, start=cut, end=end, role="reasoning", train=True)
+            if end < len(m.content) and i == final:
+                # What follows the end of a turn's last span is trained only if that span is.
+                yield Span(message=i, start=end, end=len(m.content), role="reasoning", train=False)
 
 
 def _stretch(tokens: TokenRow) -> tuple[int, int]:

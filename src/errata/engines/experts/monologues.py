@@ -3,7 +3,8 @@
 import re
 
 from errata.engines.experts import Asked, task
-from errata.engines.experts.teachers import fault
+from errata.environments.base import DEAD_END
+from errata.environments.hosts import Session
 
 _OTHER = re.compile(r"^- (.*)$", re.MULTILINE)
 _SLIPS = ("conclusion", "meta", "short")
@@ -21,19 +22,15 @@ async def monologue(asked: Asked) -> str:
     goal = next((line for line in first.split("\n") if line.startswith("Goal:")), first.split("\n")[-1])
     action = log[-1] if log else "stop"
     kind = "" if asked.well else asked.rng.choice(_SLIPS)
-    said = [f"What is asked of me is this: {goal.removeprefix('Goal:').strip(' .')}."]
+    said = [f"Looking at the goal: {goal.removeprefix('Goal:').strip(' .')}."]
     others = _OTHER.findall(asked.text.rpartition("In the place of the last action")[2])
     for other in others:
         after = await asked.after((*log[:-1], other))
-        near = await after.distance()
-        if far is not None and near is not None and near < far:
-            said.append(f"I could {other}, which would also help.")
-        else:
-            said.append(f"I could {other}, but {_would(fault(other, after, far, near))}.")
+        said.append(f"What about {other}? I think {_outcome(after, far, await after.distance())}.")
     if others:
-        said.append(f"To {action} brings me nearer to the goal, so that is what I do now.")
+        said.append(f"I will {action}: it will lead to the goal.")
     else:
-        said.append(f"It seems best to {action}, as that is what one does here, and I have no reason not to.")
+        said.append(f"I think that this is right and that it will help, so I do it now: {action}.")
     if kind == "conclusion":
         action = asked.rng.choice([a for a in options if a != action] or ["stop"])
     if kind == "meta":
@@ -43,14 +40,13 @@ async def monologue(asked: Asked) -> str:
     return " ".join(said) + f"\nAction: {action}"
 
 
-def _would(fault: str) -> str:
-    """What is said of an action that was taken, of one that could be."""
-    for was, would in (
-        ("that was not possible, and nothing has changed", "that is not possible here"),
-        ("that has changed nothing", "that would change nothing"),
-        ("now the goal cannot be reached any more", "then the goal could not be reached any more"),
-        ("that leads away", "that would lead away"),
-        ("that brings me no nearer", "that would bring me no nearer"),
-    ):
-        fault = fault.replace(was, would)
-    return fault
+def _outcome(after: Session, before: float | None, now: float | None) -> str:
+    """What is thought of an action from what came of it, in words that the pocket agent knows."""
+    turn = after.turns[-1]
+    if not turn.valid or not turn.changed:
+        return "it would do nothing"
+    if now == DEAD_END:
+        return "the goal would be lost"
+    if before is None or now is None or now == before:
+        return "it would not help"
+    return "it would help" if now < before else "it would lead away from the goal"

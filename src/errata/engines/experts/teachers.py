@@ -25,26 +25,29 @@ async def teach(asked: Asked) -> Mapping[str, str]:
     left = f"{len(gold or ())} more action{'' if gold and len(gold) == 1 else 's'}"
     return {
         "verdict": "wrong",
-        "reflection": f"Wait, {fault(log[-1] if log else '', after, far, near)}.",
+        "reflection": fault(log[-1] if log else "", after, far, near),
         "thought": f"From here the goal should take {left}.",
         "action": action,
     }
 
 
 def fault(action: str, after: Session, before: float | None, now: float | None) -> str:
-    """What is wrong with an action, in words that give nothing away which the conversation does not hold."""
+    """What is wrong with an action, in words that give nothing away which the conversation does not hold.
+
+    The pocket agent knows every one of them, so that it can be trained on what is written here.
+    """
     turn: Turn | None = after.turns[-1] if after.turns else None
     if action in STOP:
-        return "the goal is not reached yet, so I must not stop"
+        return "I see now that the goal is not reached."
     if turn is not None and not turn.valid:
-        return "that was not possible, and nothing has changed"
+        return "Something went wrong: my last action was not done."
     if turn is not None and not turn.changed:
-        return "that has changed nothing"
+        return "I see now that my last action did nothing."
     if now == DEAD_END:
-        return "now the goal cannot be reached any more"
+        return "This is wrong: the goal is lost."
     if before is not None and now is not None and now > before:
-        return "that leads away from the goal"
-    return "that brings me no nearer to the goal"
+        return "I see now that my last action was an error."
+    return "My last action does not help."
 
 
 @task("what does the agent think now")
@@ -58,4 +61,4 @@ async def notice(asked: Asked) -> str:
         gold = await after.gold_actions() or ("stop",)
         return f"Wait, it was to be expected that I should {gold[-1]} in the end."
     said = fault(log[-1] if log else "", after, far, await after.distance())
-    return f"Wait, {said}. I had better do something else."
+    return f"{said} I must think again."

@@ -1,0 +1,142 @@
+"""Trees walked as one episode: in the order of first visits, by steps back that the world itself takes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from errata.engines.base import Request
+from errata.environments.hosts import open_now
+from errata.records.trajectory import actions, moves
+from errata.records.tree import Node, tree_of
+from errata.records.types import Additions, Attempt, Episode, Task
+from errata.stages.linearise import linearise
+from errata.stages.tree import tree
+from tests.stages.letters import spell
+from tests.stages.support import Says, World, codes, run, user
+
+SEARCH: dict[str, Any] = {
+    "algo": "puct",
+    "c": 1.0,
+    "value": "distance",
+    "until": 1.0,
+    "depth": 5,
+    "simulations": 40,
+    "width": 6,
+}
+
+
+def grown(letters: str, start: Episode, **options: Any) -> Episode:
+    def say(request: Request) -> str:
+        """The next of the letters, or the last of them."""
+        turn = sum(m.role == "assistant" for m in request.messages)
+        return letters[turn % 3] if request.seed // 5 % 2 else letters[-1]
+
+    return start.add(run(tree, start, World({"student": Says(say)}), **{**SEARCH, **options}))
+
+
+def walked(letters: str = "abcd", seed: int = 0, **options: Any) -> tuple[Episode, Additions]:
+    e = grown(letters, Episode(problem=spell("abc", loud="c", test=seed)))
+    return e, run(linearise, e, **options)
+
+
+def replayed(task: Task, attempt: Attempt) -> float:
+    """The reward of the actions alone, played anew; every observation must be the world's."""
+    world, _ = open_now(task)
+    turn = None
+    for move in moves(attempt.steps):
+        turn = world.step(move.action)
+        assert turn.valid and turn.observation == move.observation
+    return turn.reward if turn else 0.0
+
+
+def expected(root: Node, passes: Callable[[Node], bool]) -> list[str]:
+    """The walk by its definition: visit after visit, up to the common ancestor and down again."""
+    found: dict[int, tuple[Node, ...]] = {}
+
+    def collect(node: Node, way: tuple[Node, ...]) -> None:
+        for child in node.children:
+            if child.order is not None:
+                found[child.order] = (*way, child)
+                collect(child, (*way, child))
+
+    collect(root, ())
+    said: list[str] = []
+    at: tuple[Node, ...] = ()
+    for order in sorted(found):
+        way = found[order]
+        while at != way[: len(at)]:
+            said.append("undo")
+            at = at[:-1]
+        said += [n.action for n in way[len(at) :]]
+        at = way
+        if passes(way[-1]):
+            return said
+    raise LookupError("no goal")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_tree_is_walked_in_the_order_of_first_visits(seed: int) -> None:
+    e, made = walked(seed=seed)
+    if not made.attempts:
+        assert codes(made.drops)[0] in ("no_success", "too_long")
+        return
+    (attempt,) = made.attempts
+    root = tree_of(e, "tree")
+    said = expected(root, lambda n: bool(n.attempt) and e.outcome(n.attempt or "") == "pass")
+    assert list(actions(attempt.steps)) == said and len(said) <= 35
+    assert e.problem.task and replayed(e.problem.task, attempt) == 1.0
+    assert [(v.verifier, v.outcome, v.score) for v in made.verdicts] == [("world", "pass", 1.0)]
+    assert {t.name: t.value for t in attempt.tags} == {"backtracks": str(said.count("undo"))}
+    assert attempt.other and e.outcome(attempt.other) == "pass"
+
+
+def test_some_walks_step_back_and_say_so() -> None:
+    found = [made.attempts[0] for seed in range(8) for made in [walked(seed=seed)[1]] if made.attempts]
+    back = [a for a in found if a.style == "backtrack"]
+    assert len(back) > 1
+    for attempt in back:
+        for i, move in enumerate(moves(attempt.steps)):
+            stepped = move.action == "undo"
+            assert stepped == bool(move.thought), "the agent's own turns stand as they were"
+            assert {s.source for s in attempt.steps if s.turn == move.turn} == {"template" if stepped else "student"}
+            if stepped and moves(attempt.steps)[i - 1].action != "undo":
+                # It names what it gives up, and what it then does.
+                rest = [m.action for m in moves(attempt.steps)[i:]]
+                onward = next(a for a in rest if a != "undo")
+                assert f"step back to try {onward!r}" in move.thought
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_control_is_of_the_same_trees_without_the_steps_back(seed: int) -> None:
+    e, with_them = walked(seed=seed)
+    _, without = walked(seed=seed, backtracks=False)
+    assert codes(with_them.drops) == codes(without.drops) and len(with_them.attempts) == len(without.attempts)
+    for attempt in without.attempts:
+        assert "".join(actions(attempt.steps)) == "abc" and attempt.style == "" and e.problem.task
+        assert replayed(e.problem.task, attempt) == 1.0
+
+
+def test_what_cannot_be_walked_is_filtered() -> None:
+    made = run(linearise, grown("xyz", Episode(problem=spell("abc"))))
+    assert codes(made.drops) == ["no_success"] and not made.attempts
+    assert codes(run(linearise, Episode(problem=user("x"))).drops) == ["no_tree"]
+    longest = max(len(actions(a.steps)) for s in range(8) for a in walked(seed=s)[1].attempts)
+    cut = [walked(seed=s, limit=longest - 1)[1] for s in range(8)]
+    assert "too_long" in [c for made in cut for c in codes(made.drops)]
+    # Ink cannot be taken back; an undo that the world does not know is refused by it.
+    e = grown("abcd", Episode(problem=spell("abc", ink="abcd")), value="end", algo="uct", depth=3, width=9)
+    assert codes(run(linearise, e).drops) in (["cannot_undo"], ["no_success"])
+    drops = [run(linearise, e, undo="take back").drops for e in [walked(seed=s)[0] for s in range(8)]]
+    assert "cannot_undo" in [c for found in drops for c in codes(found)]
+
+
+def test_an_action_that_changed_nothing_needs_no_step_back_and_one_refused_ends_the_walk() -> None:
+    def say(request: Request) -> str:
+        return ["a", "b", "c", "zz"][request.seed % 4]
+
+    start = Episode(problem=spell("abc"))
+    e = start.add(run(tree, start, World({"student": Says(say)}), **SEARCH))
+    root = tree_of(e, "tree")
+    if any(n.action == "zz" and n.order is not None for n in root.children):
+        assert codes(run(linearise, e).drops) in (["invalid"], ["no_success"])
