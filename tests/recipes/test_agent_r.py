@@ -15,6 +15,7 @@ from errata.records.rows import SftRow, Span
 from errata.records.trajectory import moves
 from errata.records.tree import paths, tree_of
 from errata.records.types import Attempt, Critique, Episode, Pair
+from errata.reports.labels import labels_text, tokenizer_at
 from errata.store.reader import Dataset
 from errata.store.row_audit import Allowed, row_faults
 from tests.exports.chats import TEMPLATES, tokenizer_called
@@ -180,6 +181,13 @@ def test_the_actor_is_measured_against_the_worlds_own_answer(agent_r: Dataset) -
     assert entry["recall"] == pytest.approx(count["hit"] / count["labelled"], abs=1e-6) and entry["world"] == "crafting"
 
 
+def test_the_card_shows_both(agent_r: Dataset) -> None:
+    (path,) = agent_r.path.glob("README.md")
+    card = path.read_text()
+    accepted = len(spliced(agent_r))
+    assert "## Spliced trajectories" in card and f"| {accepted} |" in card and "| crafting | student |" in card
+
+
 def test_direct_revision_differs_in_the_cut_alone(agent_r: Dataset, control: Dataset) -> None:
     mine, theirs = episodes(agent_r), episodes(control)
     assert mine.keys() == theirs.keys()
@@ -194,10 +202,9 @@ def test_direct_revision_differs_in_the_cut_alone(agent_r: Dataset, control: Dat
     assert len(spliced(control)) > 5
 
 
-def trained(row: SftRow, name: str, template: str) -> list[str]:
+def trained(row: SftRow, tokenizer: Any, template: str | None = None) -> list[str]:
     """Texts of the runs of tokens that the loss covers."""
-    tokenizer = tokenizer_called(name)
-    made = render(row, tokenizer, chat_template=TEMPLATES[template].jinja, straddle="split")
+    made = render(row, tokenizer, chat_template=template, straddle="split")
     runs: list[list[int]] = [[]]
     for label in made.labels:
         if label == IGNORED:
@@ -211,10 +218,23 @@ def test_no_trained_token_lies_in_the_bad_part_or_in_an_answer_of_the_world(agen
     some = [r for r in rows(agent_r) if tags(r).get("splice_mode")]
     assert some
     for row in some:
-        whole = trained(row, "bytes", "chatml")
+        whole = trained(row, tokenizer_called("bytes"), TEMPLATES["chatml"].jinja)
         wanted = [m.content for i, m in enumerate(row.messages) if any(s.train for s in row.spans if s.message == i)]
         assert len(whole) == len(wanted) and all(w in t for w, t in zip(wanted, whole, strict=True))
         masked: list[Span] = [s for s in row.spans if not s.train]
         assert masked and {s.role for s in masked} <= {"action", "reasoning"}
         first = min(s.message for s in row.spans if s.role == "reflection")
         assert all(s.message < first for s in masked), "all before the thought, and nothing else"
+
+
+def test_the_pocket_agents_tokens_are_trained_after_the_thought_alone(agent_r: Dataset) -> None:
+    tokenizer = tokenizer_at(str(ROOT / "data/pocket_agent"))
+    for row in (r for r in rows(agent_r) if tags(r).get("splice_mode")):
+        first = min(s.message for s in row.spans if s.role == "reflection")
+        wanted = [m.content.split() for m in row.messages[first:] if m.role == "assistant"]
+        found = [text.removesuffix("<|end|>").split() for text in trained(row, tokenizer)]
+        assert ["".join(words) for words in found] == ["".join(words) for words in wanted]
+        head, *lines = labels_text(row, tokenizer).split("\n")
+        marked = [line[4:] for line in lines if line[2] == "|"]
+        told = sum(len(line.split()) for line in marked)
+        assert head.endswith(f", {told} trained") and "".join(marked).count("<|end|>") == len(wanted)

@@ -42,6 +42,7 @@ def card(manifest: Manifest, metrics: Mapping[str, Any], recipe: Recipe) -> str:
         ),
         *([_agreement(metrics)] if metrics["agreement"] or metrics["location_agreement"] else []),
         *([_location(metrics)] if metrics["location"] else []),
+        *([_splices(metrics)] if metrics["trajectories"]["splices"] else []),
         "## Make it again\n\n"
         f"Pipeline version `{manifest.pipeline_version}`, content hash `{manifest.content_hash}`. "
         "With the run's journal, "
@@ -123,3 +124,16 @@ def _location(metrics: Mapping[str, Any]) -> str:
     head = ["source", "locator", "rows", "accuracy_error", "accuracy_clean", "f1"]
     rows = [[x[h] if h in head[:3] else _share(x[h]) for h in head] for x in metrics["location"]]
     return "## Location of labelled errors\n\n" + table(head, rows)
+
+
+def _splices(metrics: Mapping[str, Any]) -> str:
+    """Spliced trajectories by mode, and how actors name first errors; pasted splices make no verified row."""
+    found = metrics["trajectories"]
+    head = ["world", "mode", "pairs", "accepted", "of_pasted", "inconsistent"]
+    rows = [[x[h] if h in head[:4] else _share(x.get(h)) for h in head] for x in found["splices"]]
+    text = "## Spliced trajectories\n\n" + table(head, rows)
+    if found["first_error"]:
+        head = ["world", "source", "paths", "named", "labelled", "precision", "recall"]
+        rows = [[x[h] if h in head[:5] else _share(x[h]) for h in head] for x in found["first_error"]]
+        text += "\n\nFirst errors as named, against the world's own distance:\n\n" + table(head, rows)
+    return text

@@ -39,7 +39,7 @@ def labels_text(row: SftRow, tokenizer: Any) -> str:
     lines = [f"row {row.id}: {len(names)} tokens, {trained} trained"]
     for masked, run in groupby(zip(names, made.labels, strict=True), key=lambda both: both[1] == IGNORED):
         mark = MASKED if masked else TRAINED
-        said = " ".join(clean(str(name)) for name, _ in run)
+        said = " ".join(clean(name) if name.strip() and "\n" not in name else repr(name) for name, _ in run)
         lines += textwrap.wrap(
             said, _WIDTH, initial_indent=f"  {mark} ", subsequent_indent=f"  {mark} ", break_on_hyphens=False
         )
