@@ -52,6 +52,7 @@ def test_each_turn_of_the_agent_is_a_row_and_it_alone_is_trained() -> None:
         assert {s.message for s in trained} == {2 * i + 1} and {s.role for s in trained} == {"reasoning", "action"}
         covered = {s.message for s in row.spans}
         assert covered == {k for k, m in enumerate(row.messages) if m.role == "assistant"}
+        assert [s.role for s in row.spans] == ["reasoning", "action"] * (i + 1), "what was played can be told from it"
         assert row.task == P.task and row.lineage == ("a", "b") and row.style == "backtrack"
 
 

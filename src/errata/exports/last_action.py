@@ -10,7 +10,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from errata.exports.base import ExportContext
-from errata.exports.rows import conversation, leak, refused, rendered, trained_share
+from errata.exports.rows import context, conversation, leak, refused, rendered, shifted, trained_share
 from errata.records.ids import digest
 from errata.records.rows import SftRow, Span
 from errata.records.types import Attempt, Drop, Episode, Message, Outcome
@@ -45,35 +45,36 @@ def last_action(
             continue
         asked = rendered(episode, ctx, attempt, prompt)
         turns, spans = conversation(attempt)
-        for turn in range(0, len(turns), 2):
-            mine = tuple(s for s in spans if s.message == turn)
-            if any(s.train for s in mine):
-                before = (*asked, *turns[:turn])
-                kept = _kept(before, head, tail)
-                yield _row(episode, ctx, attempt, turn, kept, turns[turn], mine, len(kept) == len(before))
+        messages, spans = (*asked, *turns), (*context(asked), *shifted(spans, len(asked)))
+        for last in range(len(asked), len(messages), 2):
+            if any(s.train for s in spans if s.message == last):
+                yield _row(episode, ctx, attempt, messages, spans, (*_kept(messages[:last], head, tail), last))
 
 
-def _kept(before: tuple[Message, ...], head: int, tail: int) -> tuple[Message, ...]:
-    """The first and the last of the messages; all of them where they are no more."""
+def _kept(before: tuple[Message, ...], head: int, tail: int) -> tuple[int, ...]:
+    """The places of the first and the last of the messages; all of them where they are no more."""
+    places = range(len(before))
     if len(before) <= head + tail:
-        return before
-    first, last = before[:head], before[len(before) - tail :]
-    return (*first, *(last[1:] if first[-1].role == last[0].role else last))
+        return tuple(places)
+    first, last = places[:head], places[len(before) - tail :]
+    return (*first, *(last[1:] if before[first[-1]].role == before[last[0]].role else last))
 
 
 def _row(
-    episode: Episode, ctx: ExportContext, attempt: Attempt, turn: int, before: tuple[Message, ...], last: Message,
-    mine: tuple[Span, ...], whole: bool,
+    episode: Episode, ctx: ExportContext, attempt: Attempt, messages: tuple[Message, ...], spans: tuple[Span, ...],
+    kept: tuple[int, ...],
 ) -> SftRow:  # fmt: skip
-    shown = (
-        Span(message=i, start=0, end=len(m.content), role="action", train=False)
-        for i, m in enumerate(before)
-        if m.role == "assistant" and m.content
+    """The messages at these places; the last is trained as it is in the attempt, the others are not."""
+    place = {at: i for i, at in enumerate(kept)}
+    mine = tuple(
+        replace(s, message=place[s.message], train=s.train and s.message == kept[-1])
+        for s in spans
+        if s.message in place
     )
-    spans = (*shown, *(replace(s, message=len(before)) for s in mine))
     return SftRow(
-        id=digest(row="last_action", stage=ctx.stage, attempt=attempt.id, turn=turn), episode=episode.id,
-        split=episode.problem.split, messages=(*before, last), spans=spans, transition="none", style=attempt.style,
-        lineage=tuple(x for x in (attempt.id, attempt.other) if x), seen=attempt.seen, tags=attempt.tags,
-        metrics=(trained_share(spans),), task=episode.problem.task if whole else None,
+        id=digest(row="last_action", stage=ctx.stage, attempt=attempt.id, message=kept[-1]), episode=episode.id,
+        split=episode.problem.split, messages=tuple(messages[i] for i in kept), spans=mine, transition="none",
+        style=attempt.style, lineage=tuple(x for x in (attempt.id, attempt.other) if x), seen=attempt.seen,
+        tags=attempt.tags, metrics=(trained_share(mine),),
+        task=episode.problem.task if len(kept) == kept[-1] + 1 else None,
     )  # fmt: skip
