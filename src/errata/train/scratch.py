@@ -7,7 +7,7 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
@@ -55,7 +55,8 @@ def tokenizer(words: Sequence[str], positions: int, marks: str = "") -> PreTrain
             *joins,
         ]
     )
-    fast = PreTrainedTokenizerFast(
+    untyped: Any = PreTrainedTokenizerFast
+    fast: PreTrainedTokenizerFast = untyped(
         tokenizer_object=made,
         pad_token="<|pad|>",
         unk_token="<|unk|>",
@@ -138,23 +139,25 @@ class Muon(torch.optim.Optimizer):
     def __init__(self, params: list[nn.Parameter], lr: float) -> None:
         super().__init__(params, {"lr": lr})
 
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:
         """One update."""
-        for group in self.param_groups:
-            for p in group["params"]:
-                state = self.state[p]
-                m = state.setdefault("momentum", torch.zeros_like(p)).lerp_(p.grad, 0.05)
-                x = p.grad.lerp(m, 0.95)
-                tall = x.shape[0] > x.shape[1]
-                x = x.T if tall else x
-                x = x / (x.norm() + 1e-7)
-                for _ in range(5):
-                    s = x @ x.T
-                    x = 3.4445 * x + (-4.7750 * s + 2.0315 * s @ s) @ x
-                x = x.T if tall else x
-                p.mul_(1 - group["lr"] * 0.01)
-                p.add_(x, alpha=-group["lr"] * max(1, p.shape[0] / p.shape[1]) ** 0.5)
+        with torch.no_grad():
+            for group in self.param_groups:
+                for p in group["params"]:
+                    self._move(p, group["lr"])
+
+    def _move(self, p: nn.Parameter, rate: float) -> None:
+        m = self.state[p].setdefault("momentum", torch.zeros_like(p)).lerp_(p.grad, 0.05)
+        x = p.grad.lerp(m, 0.95)
+        tall = x.shape[0] > x.shape[1]
+        x = x.T if tall else x
+        x = x / (x.norm() + 1e-7)
+        for _ in range(5):
+            s = x @ x.T
+            x = 3.4445 * x + (-4.7750 * s + 2.0315 * s @ s) @ x
+        x = x.T if tall else x
+        p.mul_(1 - rate * 0.01)
+        p.add_(x, alpha=-rate * max(1, p.shape[0] / p.shape[1]) ** 0.5)
 
 
 class Updates:
