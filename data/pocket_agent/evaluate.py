@@ -26,7 +26,7 @@ from errata.reports.show import columns
 from errata.sources.worlds import worlds
 from errata.statistics import wilson
 
-BANDS = {"crafting": (1, 4), "house": (1, 3)}
+BANDS = {"crafting": (1, 3), "house": (1, 2)}
 LIMIT = 20
 
 
@@ -67,7 +67,7 @@ def tasks(world: str, difficulty: tuple[int, int], count: int, seed: int = 20_26
 
 
 async def ask(engine: Pocket, messages: Sequence[Message], key: int, temperature: float) -> str:
-    sampling = Sampling(temperature=temperature, max_tokens=96)
+    sampling = Sampling(temperature=temperature, max_tokens=160)
     return (await engine.generate(Request(messages=tuple(messages), sampling=sampling, seed=key))).text
 
 

@@ -1,7 +1,7 @@
 """Conversations of an expert with the worlds `crafting` and `house`, with errors in them that the expert mends.
 
 An episode is drawn by a seed; at a share of its turns some other action is taken, which is no target. The expert thinks
-where its last action led nowhere, and at the beginning: in `crafting` it names what is still needed.
+at the beginning and where its last action led nowhere: in `crafting` it says what is to be done, from the goal back.
 """
 
 import random
@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -20,7 +20,7 @@ from errata.records.types import Attempt, Message, Problem, Step
 from errata.train.scratch import Turn
 
 MARKS = ".,:?"
-BANDS = {"crafting": (1, 4), "house": (1, 3)}
+BANDS = {"crafting": (1, 3), "house": (1, 2)}
 """The lowest and the highest difficulty of each world."""
 LIMIT = 20
 """Most actions of an episode."""
@@ -38,15 +38,19 @@ def signals() -> tuple[str, ...]:
     return tuple(yaml.safe_load(resources.files("errata.stages").joinpath("signals.yaml").read_text(encoding="utf-8")))
 
 
+def items() -> list[str]:
+    """All that can be got or crafted."""
+    recipes = crafting_recipes.RECIPES.values()
+    return list(dict.fromkeys(w for r in recipes for w in (r.make, *(item for item, _ in r.parts))))
+
+
 def vocabulary() -> list[str]:
     """Every word of the worlds, the prompts and the signals, each once."""
-    recipes = crafting_recipes.RECIPES.values()
-    items = [w for r in recipes for w in (r.make, *(item for item, _ in r.parts))]
     t = house_tasks
     things = [*t.ROOMS, *t.SURFACES, *t.CONTAINERS, *t.COLOURS, *t.STURDY, *t.FRAGILE, *t.METALS]
     said = [w for s in signals() for w in re.sub(f"[{MARKS}]", " ", s).split()]
     numbers = [*map(str, range(100)), *(f"[{i}]" for i in range(1, 2 * LIMIT + 1))]
-    return list(dict.fromkeys([*numbers, *OTHER, *items, *things, *said]))
+    return list(dict.fromkeys([*numbers, *OTHER, *items(), *things, *said]))
 
 
 class Played(NamedTuple):
@@ -63,7 +67,7 @@ def _world(name: str) -> type[World]:
     return registry.find("environment", name).make  # type: ignore[return-value]
 
 
-def spec_of(rng: random.Random, name: str, difficulty: int) -> dict[str, object]:
+def spec_of(rng: random.Random, name: str, difficulty: int) -> dict[str, Any]:
     """A task of the train split."""
     while True:
         spec = _world(name).generate(rng, difficulty)
@@ -72,8 +76,8 @@ def spec_of(rng: random.Random, name: str, difficulty: int) -> dict[str, object]
 
 
 def thought(name: str, gold: Sequence[str]) -> str:
-    """What is still needed, the goal first; nothing in a world where that does not help."""
-    return f"need {', '.join(' '.join(a.split()[1:3]) for a in reversed(gold))}." if name == "crafting" else ""
+    """The way to the goal, backwards: what it is made of, and so on down; nothing in a world that hides what is far."""
+    return f"need {'. '.join(reversed(gold))}." if name == "crafting" else ""
 
 
 def _jittered(rng: random.Random, text: str) -> str:
@@ -85,15 +89,38 @@ def _jittered(rng: random.Random, text: str) -> str:
     return text[: m.start()] + str(max(1, min(99, int(m[0]) + rng.choice((-2, -1, 1, 2))))) + text[m.end() :]
 
 
-def error(rng: random.Random, world: World, gold: Sequence[str], done: Sequence[str]) -> str:
+@cache
+def _alike() -> dict[str, tuple[str, ...]]:
+    """For each name the names of its kind."""
+    t = house_tasks
+    kinds = (t.ROOMS, (*t.SURFACES, *t.CONTAINERS), t.COLOURS, (*t.STURDY, *t.FRAGILE), t.METALS, tuple(items()))
+    return {name: kind for kind in kinds for name in kind}
+
+
+def _mistaken(rng: random.Random, action: str, seen: str) -> str:
+    """The action with one of its names changed to another of its kind, mostly to one that has been seen."""
+    words = action.split()
+    at = [i for i, w in enumerate(words) if w in _alike()]
+    if not at:
+        return action
+    i = rng.choice(at)
+    known = set(re.findall(r"[a-z]+", seen))
+    others = [w for w in _alike()[words[i]] if w != words[i]]
+    near = [w for w in others if w in known]
+    words[i] = rng.choice(near if near and rng.random() < 0.8 else others)
+    return " ".join(words)
+
+
+def error(rng: random.Random, world: World, gold: Sequence[str], done: Sequence[str], seen: str) -> str:
     """An action that is not the expert's."""
     kind = rng.random()
-    if kind < 0.15 and done:
+    if kind < 0.2 and done:
         return rng.choice(done[-3:])
     if kind < 0.3 and len(gold) > 1:
         return rng.choice(gold[1:3])
-    if kind < 0.5 and any(c.isdigit() for c in gold[0]):
-        return _jittered(rng, gold[0])
+    if kind < 0.5:
+        digits = any(c.isdigit() for c in gold[0]) and rng.random() < 0.6
+        return _jittered(rng, gold[0]) if digits else _mistaken(rng, gold[0], seen)
     options = [a for a in world.valid_actions() if a != gold[0]]
     same = [a for a in options if a.split()[0] == gold[0].split()[0]]
     lossy = [a for a in options if a.split()[0] in ("drop", "throw")]
@@ -112,8 +139,12 @@ def play(rng: random.Random, name: str, difficulty: int, rate: float) -> Played:
         gold = world.gold_actions()
         if not gold:
             break
-        wrong = rng.random() < rate
-        action = error(rng, world, gold, done) if wrong else gold[0]
+        again = bool(log) and not turns[-2].train and log[-1][2] != "good" and rng.random() < 2 * rate
+        wrong = again or rng.random() < rate
+        seen = f"{first} {turns[-1].text}"
+        action = (
+            (done[-1] if again and rng.random() < 0.5 else error(rng, world, gold, done, seen)) if wrong else gold[0]
+        )
         said = thought(name, gold) if thinks and not (wrong and rng.random() < 0.3) else ""
         if wrong and rng.random() < 0.5:
             said = _jittered(rng, said)

@@ -43,11 +43,11 @@ def train(rank: int, args: argparse.Namespace, meeting: str) -> None:
         done = args.done + (1 - args.done) * step / args.steps
         rows = []
         for _ in range(args.tokens // 8):
-            turns = example(rng, judging=0.1 if done < 0.3 else 0.25, hardest=min(1.0, 0.3 + 2 * done))
+            turns = example(rng, judging=0.1 if done < 0.3 else 0.2, hardest=min(1.0, 0.3 + 2 * done))
             if done < 0.5:
-                turns = [t._replace(train=t.train or t.role == "user") for t in turns]
+                turns = [turns[0], *(t._replace(train=t.train or t.role == "user") for t in turns[1:])]
             rows.append(encode(turns))
-        for x, y in list(batches(rng, rows, args.tokens))[:40]:  # all processes take as many
+        for x, y in batches(rng, rows, args.tokens):
             if step >= args.steps:
                 break
             total += update(x, y, learning_rate(done))

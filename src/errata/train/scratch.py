@@ -55,8 +55,8 @@ def tokenizer(words: Sequence[str], positions: int, marks: str = "") -> PreTrain
             *joins,
         ]
     )
-    make: Any = PreTrainedTokenizerFast
-    fast: PreTrainedTokenizerFast = make(
+    untyped: Any = PreTrainedTokenizerFast
+    fast: PreTrainedTokenizerFast = untyped(
         tokenizer_object=made,
         pad_token="<|pad|>",
         unk_token="<|unk|>",
@@ -144,18 +144,20 @@ class Muon(torch.optim.Optimizer):
         with torch.no_grad():
             for group in self.param_groups:
                 for p in group["params"]:
-                    state = self.state[p]
-                    m = state.setdefault("momentum", torch.zeros_like(p)).lerp_(p.grad, 0.05)
-                    x = p.grad.lerp(m, 0.95)
-                    tall = x.shape[0] > x.shape[1]
-                    x = x.T if tall else x
-                    x = x / (x.norm() + 1e-7)
-                    for _ in range(5):
-                        s = x @ x.T
-                        x = 3.4445 * x + (-4.7750 * s + 2.0315 * s @ s) @ x
-                    x = x.T if tall else x
-                    p.mul_(1 - group["lr"] * 0.01)
-                    p.add_(x, alpha=-group["lr"] * max(1, p.shape[0] / p.shape[1]) ** 0.5)
+                    self._move(p, group["lr"])
+
+    def _move(self, p: nn.Parameter, rate: float) -> None:
+        m = self.state[p].setdefault("momentum", torch.zeros_like(p)).lerp_(p.grad, 0.05)
+        x = p.grad.lerp(m, 0.95)
+        tall = x.shape[0] > x.shape[1]
+        x = x.T if tall else x
+        x = x / (x.norm() + 1e-7)
+        for _ in range(5):
+            s = x @ x.T
+            x = 3.4445 * x + (-4.7750 * s + 2.0315 * s @ s) @ x
+        x = x.T if tall else x
+        p.mul_(1 - rate * 0.01)
+        p.add_(x, alpha=-rate * max(1, p.shape[0] / p.shape[1]) ** 0.5)
 
 
 class Updates:
