@@ -35,6 +35,8 @@ class Letters:
         self.time += 1
         clock = f" at {self.time}" if self.spec.get("clock") else ""
         word, before = self.spec["word"], self.said
+        if not self.over and action == "look":
+            return Turn(observation=f"There stands {before!r}{clock}.", reward=self.reward(), changed=False)
         if not self.over and action == "undo" and before:
             self.said = before[:-1]
         elif not self.over and len(action) == 1 and action.isalpha():

@@ -26,17 +26,21 @@ SEARCH: dict[str, Any] = {
 }
 
 
-def grown(letters: str, start: Episode, **options: Any) -> Episode:
-    def say(request: Request) -> str:
+def grown(letters: str, start: Episode, say: tuple[str, ...] = (), **options: Any) -> Episode:
+    def reply(request: Request) -> str:
         """The next of the letters, or the last of them."""
         turn = sum(m.role == "assistant" for m in request.messages)
+        if say:
+            return say[request.seed // 5 % len(say)] if request.seed % 2 else "abc"[turn % 3]
         return letters[turn % 3] if request.seed // 5 % 2 else letters[-1]
 
-    return start.add(run(tree, start, World({"student": Says(say)}), **{**SEARCH, **options}))
+    return start.add(run(tree, start, World({"student": Says(reply)}), **{**SEARCH, **options}))
 
 
-def walked(letters: str = "abcd", seed: int = 0, **options: Any) -> tuple[Episode, Additions]:
-    e = grown(letters, Episode(problem=spell("abc", loud="c", test=seed)))
+def walked(
+    letters: str = "abcd", seed: int = 0, say: tuple[str, ...] = (), **options: Any
+) -> tuple[Episode, Additions]:
+    e = grown(letters, Episode(problem=spell("abc", loud="c", test=seed)), say)
     return e, run(linearise, e, **options)
 
 
@@ -131,12 +135,25 @@ def test_what_cannot_be_walked_is_filtered() -> None:
     assert "cannot_undo" in [c for found in drops for c in codes(found)]
 
 
-def test_an_action_that_changed_nothing_needs_no_step_back_and_one_refused_ends_the_walk() -> None:
-    def say(request: Request) -> str:
-        return ["a", "b", "c", "zz"][request.seed % 4]
+def test_an_action_that_changed_nothing_needs_no_step_back() -> None:
+    looked = 0
+    for seed in range(8):
+        e, made = walked(seed=seed, say=("look", "a", "b", "c"))
+        for attempt in made.attempts:
+            said = list(actions(attempt.steps))
+            letters = [a for a in said if a in "abc"]
+            # What is taken back is a letter each, and no look.
+            assert said.count("undo") == len(letters) - 3
+            assert e.problem.task and replayed(e.problem.task, attempt) == 1.0
+            looked += "look" in said and "undo" in said
+    assert looked
 
-    start = Episode(problem=spell("abc"))
-    e = start.add(run(tree, start, World({"student": Says(say)}), **SEARCH))
-    root = tree_of(e, "tree")
-    if any(n.action == "zz" and n.order is not None for n in root.children):
-        assert codes(run(linearise, e).drops) in (["invalid"], ["no_success"])
+
+def test_a_step_back_that_leads_elsewhere_is_none() -> None:
+    found = [run(linearise, walked(seed=s)[0], undo="d").drops for s in range(8)]
+    assert "cannot_undo" in [c for drops in found for c in codes(drops)]
+
+
+def test_an_action_that_the_world_refuses_ends_the_walk() -> None:
+    found = [walked(seed=s, say=("zz",))[1].drops for s in range(8)]
+    assert "invalid" in [c for drops in found for c in codes(drops)]

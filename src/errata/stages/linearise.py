@@ -87,8 +87,8 @@ class _Walk:
     undo: str
     limit: int
     at: Way = ()
-    before: list[tuple[str, ...]] = field(default_factory=list)
-    """What the world allowed before each action from the root to here, by which its states are told apart."""
+    before: list[tuple[tuple[str, ...], float | None]] = field(default_factory=list)
+    """What the world allowed before each action from the root to here and how far the goal was: states differ by it."""
     changed: list[bool] = field(default_factory=list)
     """Of each of these actions, whether it changed something."""
     steps: tuple[Step, ...] = ()
@@ -109,18 +109,18 @@ class _Walk:
         shared = sum(1 for _ in takewhile(lambda both: both[0] is both[1], zip(self.at, way, strict=False)))
         left, first = self.at[shared:], True
         for node in reversed(left):
-            allowed, changed = self.before.pop(), self.changed.pop()
+            state, changed = self.before.pop(), self.changed.pop()
             if changed:
                 why = WHY.format(action=left[0].action, next=way[shared].action) if first else FURTHER
                 said = spoken(f"{why}\nAction: {self.undo}", next_turn(self.steps), "template")
                 refused = await self._play(said, "cannot_undo")
-                if refused or await self.session.valid_actions() != allowed:
+                if refused or await self._state() != state:
                     self.fault = self.fault or f"{self.undo!r} did not take {node.action!r} back"
                     return refused or "cannot_undo"
                 self.back, first = self.back + 1, False
         self.at = self.at[:shared]
         for node in way[shared:]:
-            self.before.append(await self.session.valid_actions())
+            self.before.append(await self._state())
             turn = next_turn(self.steps)
             words = tuple(replace(s, turn=turn) for s in node.steps if s.role != "observation")
             if refused := await self._play(words, "invalid"):
@@ -128,6 +128,9 @@ class _Walk:
             self.at = (*self.at, node)
             self.changed.append(self.session.turns[-1].changed)
         return ""
+
+    async def _state(self) -> tuple[tuple[str, ...], float | None]:
+        return await self.session.valid_actions(), await self.session.distance()
 
     async def _play(self, said: Sequence[Step], code: str) -> str:
         """One turn; `code`, or what else is wrong with it, or nothing."""
