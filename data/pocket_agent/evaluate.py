@@ -26,7 +26,8 @@ from errata.reports.show import columns
 from errata.sources.worlds import worlds
 from errata.statistics import wilson
 
-BANDS = {"crafting": (1, 3), "house": (1, 2)}
+BANDS = {"crafting": (2, 3), "house": (1, 1)}
+"""Difficulties at which the agent neither fails nor succeeds nearly always."""
 LIMIT = 20
 
 
