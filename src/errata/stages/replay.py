@@ -45,8 +45,7 @@ async def replay(
     mode: Literal["strict", "reward_only"] = "strict",
     own_observations: Literal["check", "replace"] = "check",
 ) -> Additions:
-    """Give the actions of every attempt by the step `of` (empty: any step) to the world anew; others than trajectories
-    are left alone.
+    """Give the actions of every trajectory by the step `of` (empty: any step) to its world anew.
 
     An attempt without a verdict of the world gets one. A verdict `replay` says whether the attempt is what the world
     makes of its actions: `strict` asks every observation to be the world's own, character for character, and both modes

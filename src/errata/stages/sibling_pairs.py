@@ -33,10 +33,9 @@ async def sibling_pairs(
     most: Most = 8,
     tags: tuple[str, ...] = (),
 ) -> Additions:
-    """Pairs `sibling` of the tree that `of` grew, more than `margin` apart in Q, `most` of a tree (0: all), from its
-    root on.
+    """Pair the best and the worst sibling along the best way of the tree that `of` grew.
 
-    A pair names an attempt on either side that goes through the step: one that passes where the chosen step has one,
+    They are more than `margin` apart in Q; a tree gives at most `most` pairs (0: all), from its root on. A pair names an attempt on either side that goes through the step: one that passes where the chosen step has one,
     one that fails where the rejected has. Estimates about the pair: `q_w`, `q_l`, `n_w`, `n_l`, `conf` and
     `label_smoothing`.
     """

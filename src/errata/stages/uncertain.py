@@ -40,8 +40,9 @@ async def uncertain(
     says: str = "{action}",
     temperature: Temperature | None = None,
 ) -> Additions:
-    """An Estimate `margin` of the problem, from 0 to 1; where it is `tau` or more, the model is sure and the episode
-    ends here, filtered.
+    """Keep the problems of which the model is not sure: the `margin` between its two best actions is less than `tau`.
+
+    The margin, from 0 to 1, is an Estimate of the problem; the episode of one at or above `tau` ends here, filtered.
 
     Candidates are all `valid` actions of the problem's world at its beginning, each scored in the words `says`, or n
     replies `sampled` with their log-probabilities: of equal ones one, and those of one action together. One candidate
