@@ -35,9 +35,9 @@ async def sibling_pairs(
 ) -> Additions:
     """Pair the best and the worst sibling along the best way of the tree that `of` grew.
 
-    They are more than `margin` apart in Q; a tree gives at most `most` pairs (0: all), from its root on. A pair names an attempt on either side that goes through the step: one that passes where the chosen step has one,
-    one that fails where the rejected has. Estimates about the pair: `q_w`, `q_l`, `n_w`, `n_l`, `conf` and
-    `label_smoothing`.
+    They are more than `margin` apart in Q; a tree gives at most `most` pairs (0: all), from its root on. A pair names
+    an attempt on either side that goes through the step: one that passes where the chosen step has one, one that fails
+    where the rejected has. Estimates about the pair: `q_w`, `q_l`, `n_w`, `n_l`, `conf` and `label_smoothing`.
     """
     try:
         root = tree_of(episode, of)
