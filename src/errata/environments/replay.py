@@ -20,8 +20,10 @@ _ROUNDING = 1e-9
 
 
 def row_replay(row: SftRow) -> list[str]:
-    """What a replay of a trajectory finds wrong with it; nothing for rows in no world, and for pasted ones."""
-    if row.task is None or any(t.name == "splice_mode" and t.value in UNVERIFIED for t in row.tags):
+    """What a replay of a trajectory finds wrong with it; nothing for rows in no world, plans and pasted ones."""
+    if row.task is None or not any(s.role == "action" for s in row.spans):
+        return []
+    if any(t.name == "splice_mode" and t.value in UNVERIFIED for t in row.tags):
         return []
     reward = next((m.value for m in row.metrics if m.name == "reward"), None)
     return faults(row.task, row.messages, row.spans, reward)

@@ -19,7 +19,7 @@ from errata.exports.rows import (
 )
 from errata.records.ids import digest
 from errata.records.rows import DpoRow, Metric
-from errata.records.trajectory import PLAYED
+from errata.records.trajectory import is_trajectory
 from errata.records.types import Attempt, Critique, Drop, Episode, Message, Outcome, Pair, Transition
 from errata.registry import PromptName, StepName, export
 
@@ -70,7 +70,7 @@ def _of_attempts(
     chosen, rejected = both
     asked = rendered(episode, ctx, chosen, prompt)
     said: tuple[tuple[Message, ...], tuple[Message, ...]]
-    if any(s.role in PLAYED for s in (*chosen.steps, *rejected.steps)):
+    if is_trajectory((*chosen.steps, *rejected.steps)):
         turns, others = conversation(chosen)[0], conversation(rejected)[0]
         first = first_turn(chosen)
         at = _parting(turns, others, first, chosen.steps[pair.step].turn - first) if pair.step else 0
@@ -98,7 +98,7 @@ def _of_attempts(
     row = _row(episode, pair, id, asked, said, outcomes, change, seen, tags)
     if not only_step:
         return row
-    inside = not any(s.role in PLAYED for s in chosen.steps)
+    inside = not is_trajectory(chosen.steps)
     return replace(row, diverges=_shared(said[0][0].content, said[1][0].content), open=inside)
 
 

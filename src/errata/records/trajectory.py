@@ -33,6 +33,11 @@ class Move(NamedTuple):
     """What the world answered; empty where the trajectory ends before."""
 
 
+def is_trajectory(steps: Sequence[Step]) -> bool:
+    """Whether the attempt of these steps acts, turn by turn. A correction alone may stand in a solution too."""
+    return any(s.role == "action" for s in steps)
+
+
 def action_of(text: str) -> str:
     """The action in an agent's turn, white space made one: what follows the last `Action:`, else the last line.
 
