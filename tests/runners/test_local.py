@@ -1,6 +1,8 @@
 """The local runner: the same rows in whatever order episodes finish, and a stage's fault costs its episode alone."""
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -212,26 +214,34 @@ def test_what_is_finished_is_not_asked_again_when_a_late_stage_changes(recipe: R
 
 
 class Denying:
-    """Faults for a server that refuses every key after so many requests."""
+    """Faults for a server that refuses every key after so many requests, once `ready`; until then it answers slowly."""
 
-    def __init__(self, left: int) -> None:
-        self.left = left
+    def __init__(self, left: int, ready: Callable[[], bool]) -> None:
+        self.left, self.ready = left, ready
 
     def __iter__(self) -> "Denying":
         return self
 
     def __next__(self) -> Fault | None:
         self.left -= 1
-        return status(401) if self.left < 0 else None
+        if self.left >= 0:
+            return None
+        if not self.ready():
+            time.sleep(0.1)
+            return None
+        return status(401)
 
 
 def test_a_run_resumed_with_parts_of_another_size_loses_nothing(recipe: Recipe, tmp_path: Path) -> None:
-    faults = Denying(left=30)
+    def parts() -> list[Path]:
+        return list((tmp_path / "out/small").glob(".work-*/part-*"))
+
+    faults = Denying(left=30, ready=lambda: len(parts()) >= 2)
     with Server(faults=faults) as server:
         recipe.served(server.url)
         with pytest.raises(EngineDown, match="refused the key"):
             start(recipe.path, tmp_path / "out", *settings(2, 2))
-        assert len(list((tmp_path / "out/small").glob(".work-*/part-*"))) >= 2
+        assert len(parts()) >= 2
         faults.left = 10**9
         made = start(recipe.path, tmp_path / "out", *settings(4, 5))
         assert told(made.path)["reused"] > 0
@@ -260,7 +270,7 @@ def test_a_finished_version_is_left_as_it_is(recipe: Recipe, out: Path) -> None:
 
 
 def test_a_damaged_part_is_made_again(recipe: Recipe, tmp_path: Path) -> None:
-    faults = Denying(left=30)
+    faults = Denying(left=30, ready=lambda: any((tmp_path / "out/small").glob(".work-*/part-*")))
     with Server(faults=faults) as server:
         recipe.served(server.url)
         with pytest.raises(EngineDown):
