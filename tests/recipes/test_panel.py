@@ -5,35 +5,24 @@ from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import pytest
 
 from errata import chains, prompts
-from errata.recipe.read import read
 from errata.records.rows import CriticRow, DpoRow, OfflineRow
-from errata.records.types import Critique, Drop, Episode
-from errata.runners import job
-from errata.runners.options import Options
-from errata.store.check import check_dataset
-from errata.store.reader import Dataset, open_dataset
+from errata.records.types import Critique, Episode
 from errata.verifiers.leak import leaks
+from tests.recipes import support
+from tests.recipes.support import parameters
+from tests.test_pipelines import run as pipeline
 
 ROOT = Path(__file__).resolve().parents[2]
 CRITICS = ("critic_a", "critic_b", "critic_c")
 REVISERS = ("effect_a", "effect_b")
 
 
-class Made:
-    """A dataset that a recipe has made, and its records by id."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
-        self.episodes = {e.id: e for e in dataset.rows("episodes") if isinstance(e, Episode)}
-        self.drops = [d for d in dataset.rows("drops") if isinstance(d, Drop)]
-
-    def codes(self, stage: str) -> Counter[str]:
-        return Counter(d.code for d in self.drops if d.stage == stage)
+class Made(support.Made):
+    """A dataset of critiques."""
 
     def critiques(self, *stages: str) -> list[tuple[Episode, Critique]]:
         return [(e, c) for e in self.episodes.values() for c in e.critiques if c.stage in stages]
@@ -44,18 +33,9 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
     """Run a recipe once, small, and check its files by the program that reads nothing else."""
 
     def run(name: str, *changes: str) -> Made:
-        out = tmp_path_factory.mktemp(name)
-        job.run(Options(recipe=ROOT / "pipelines" / f"{name}.yaml", out=out, changes=changes), lambda *_: None)
-        made = open_dataset(out / name)
-        assert check_dataset(made.path) == []
-        return Made(made)
+        return Made(pipeline(name, tmp_path_factory.mktemp(name), *changes))
 
     return run
-
-
-def parameters(recipe: str, step: str) -> dict[str, Any]:
-    """What a step of a shipped recipe is given."""
-    return next(dict(s.with_) for s in read(ROOT / "pipelines" / f"{recipe}.yaml").stages if s.name == step)
 
 
 def first_error(episode: Episode, attempt: str) -> chains.Finding | None:

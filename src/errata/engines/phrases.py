@@ -6,15 +6,40 @@ The phrase stands in the last line of the last user turn, whatever else the prom
 import functools
 import importlib
 import pkgutil
+import random
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from errata.engines.base import Reply, Request
-from errata.records.types import Finish
+from errata.records.types import Finish, Message
 
+_NUMBERED = re.compile(r"^\[\d+\] ?(.*)$", re.MULTILINE)
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """One request as a program reads it."""
+
+    messages: tuple[Message, ...]
+    schema: Mapping[str, Any]
+    """JSON Schema that the reply must follow; empty for free text."""
+    well: bool
+    """Whether this request is to be answered well; else plausibly wrong."""
+    rng: random.Random
+
+    @property
+    def text(self) -> str:
+        """The last user turn."""
+        return next((m.content for m in reversed(self.messages) if m.role == "user"), "")
+
+    @property
+    def numbered(self) -> tuple[str, ...]:
+        """The lines of the last user turn that begin with a number in brackets, without it: `[1] get 2 oak`."""
+        return tuple(_NUMBERED.findall(self.text))
 
 
 class Phrases(Generic[F]):
@@ -50,8 +75,8 @@ class Phrases(Generic[F]):
         return next((task for phrase, task in self._ordered.items() if phrase in line), None)
 
     def files(self) -> tuple[Path, ...]:
-        """The source files of all tasks: they determine what is answered."""
-        return tuple(sorted(self._folder.glob("*.py")))
+        """The source files of all tasks, and this one: they determine what is answered."""
+        return (Path(__file__), *sorted(self._folder.glob("*.py")))
 
 
 def replied(request: Request, text: str) -> Reply:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import redirect_stdout
 from typing import Any
 
-from errata.environments.base import Turn
+from errata.environments.base import Replayed, Turn
 from errata.errors import MissingExtra
 from errata.registry import environment
 
@@ -35,7 +35,7 @@ ACTIONS = ("turn left", "turn right", "go forward", "pick up", "drop", "toggle")
 
 
 @environment(version=1, name="babyai", inline=False)
-class BabyAI:
+class BabyAI(Replayed):
     """Go to, pick up, open and put next to each other what the mission names, in a grid of rooms."""
 
     instructions = (
@@ -44,7 +44,6 @@ class BabyAI:
         "toggle (open or close the door or box in front of you; a locked door needs the key of its colour in your "
         "hands). You carry one thing at a time."
     )
-    snapshots = False
     licence = "MIT"
     """Of the package whose tasks these are."""
 
@@ -123,14 +122,6 @@ class BabyAI:
     def checks(self) -> dict[str, bool]:
         """Whether the mission is accomplished."""
         return {"mission": self._solved}
-
-    def snapshot(self) -> Any:
-        """Not supported."""
-        raise NotImplementedError("babyai is restored by reset and replay")
-
-    def restore(self, state: Any) -> None:
-        """Not supported."""
-        raise NotImplementedError("babyai is restored by reset and replay")
 
     def _planned(self) -> tuple[str, ...] | None:
         from minigrid.utils.baby_ai_bot import BabyAIBot

@@ -86,6 +86,27 @@ class World(Protocol):
         ...
 
 
+class Replayed:
+    """For worlds without snapshots: their states are reached by reset and replay."""
+
+    snapshots: ClassVar[bool] = False
+
+    def snapshot(self) -> Any:
+        """Raises NotImplementedError: nobody asks a world that says it has none."""
+        raise NotImplementedError(f"{type(self).__name__} is restored by reset and replay")
+
+    def restore(self, state: Any) -> None:
+        """Raises NotImplementedError, as `snapshot` does."""
+        raise NotImplementedError(f"{type(self).__name__} is restored by reset and replay")
+
+
+def behind(left: float, start: float) -> float:
+    """The share of the way from the start that is behind, from both distances to the goal; 0 at a dead end."""
+    if left == DEAD_END:
+        return 0.0
+    return max(0.0, 1.0 - left / start) if start else 1.0
+
+
 def split_of(world: str, spec: Mapping[str, Any]) -> str:
     """The split that a task belongs to by a hash of itself, whoever draws it: no task is in two.
 

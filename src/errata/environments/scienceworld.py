@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import Any, ClassVar
 
-from errata.environments.base import Turn
+from errata.environments.base import Replayed, Turn
 from errata.errors import ErrataError, MissingExtra
 from errata.registry import environment
 
@@ -68,7 +68,7 @@ _GOAL = re.compile(r"^\d+\t(true|false)\t\s*\S+\t(.+)$", re.MULTILINE)
 
 
 @environment(version=1, name="scienceworld", inline=False)
-class ScienceWorld:
+class ScienceWorld(Replayed):
     """Boil water, grow a plant, test what conducts: experiments in a simulated house."""
 
     live: ClassVar[int] = 8
@@ -80,7 +80,6 @@ class ScienceWorld:
         "Focus on the wrong object and the task is lost. Where an action is ambiguous, answer with the number of "
         "the one that you mean."
     )
-    snapshots = False
     licence = "Apache-2.0"
     """Of the package whose tasks these are."""
 
@@ -147,14 +146,6 @@ class ScienceWorld:
             number = sum(name.partition(" (")[0] == goal for name in found)
             found[f"{goal} ({number + 1})" if number else goal] = met == "true"
         return found
-
-    def snapshot(self) -> Any:
-        """Not supported."""
-        raise NotImplementedError("scienceworld is restored by reset and replay")
-
-    def restore(self, state: Any) -> None:
-        """Not supported."""
-        raise NotImplementedError("scienceworld is restored by reset and replay")
 
     def _turn(self, observation: str, valid: bool) -> Turn:
         """A failed task has a score of -100 in the simulator; here it has none."""

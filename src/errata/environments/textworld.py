@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from errata.environments.base import Turn
+from errata.environments.base import Replayed, Turn
 from errata.errors import ErrataError, MissingExtra
 from errata.records.ids import digest
 from errata.registry import environment
@@ -28,7 +28,7 @@ REFUSED = "You cannot do that here, or it is not understood."
 
 
 @environment(version=1, name="textworld", inline=False)
-class TextWorld:
+class TextWorld(Replayed):
     """Find, unlock and carry what a quest names, in rooms that are told in English."""
 
     live: ClassVar[int] = 64
@@ -37,7 +37,6 @@ class TextWorld:
         "go north, examine THING, open THING, close THING, take THING, take THING from THING, drop THING, "
         "put THING on THING, insert THING into THING, unlock THING with THING, lock THING with THING, eat THING."
     )
-    snapshots = False
     licence = "MIT"
     """Of the package whose tasks these are."""
 
@@ -104,14 +103,6 @@ class TextWorld:
     def checks(self) -> dict[str, bool]:
         """Whether the quest is done."""
         return {"quest": bool(self._state.won)}
-
-    def snapshot(self) -> Any:
-        """Not supported."""
-        raise NotImplementedError("textworld is restored by reset and replay")
-
-    def restore(self, state: Any) -> None:
-        """Not supported."""
-        raise NotImplementedError("textworld is restored by reset and replay")
 
     def close(self) -> None:
         """End the interpreter."""

@@ -359,10 +359,15 @@ class Episode(Struct, frozen=True, kw_only=True, gc=False):
         """The attempt called `id`; StopIteration if there is none."""
         return next(a for a in self.attempts if a.id == id)
 
+    def verdict(self, target: str, verifier: str | None = None) -> Verdict | None:
+        """The first verdict of `verifier` (by default the problem's own) on `target`; None where there is none."""
+        wanted = verifier or self.problem.verifier
+        return next((v for v in self.verdicts if v.target == target and v.verifier == wanted), None)
+
     def outcome(self, target: str, verifier: str | None = None) -> Outcome:
         """What `verifier` (by default the problem's own) says of `target`; unknown where it has not been asked."""
-        wanted = verifier or self.problem.verifier
-        return next((v.outcome for v in self.verdicts if v.target == target and v.verifier == wanted), "unknown")
+        found = self.verdict(target, verifier)
+        return found.outcome if found else "unknown"
 
     def critique(self, id: str) -> Critique:
         """The critique called `id`; StopIteration if there is none."""

@@ -114,7 +114,8 @@ class StepContext:
 
     def _task(self, engine: Journaled) -> Task | None:
         """The world that the episode acts in, for an engine that knows worlds."""
-        return self.episode.problem.task if self.episode and engine.identity.worldly else None
+        task = self.episode.problem.task if self.episode else None
+        return task if task and engine.identity.worldly else None
 
     async def world(self, problem: Problem, actions: Sequence[str] = ()) -> Session:
         """A session of the problem's world after these actions."""

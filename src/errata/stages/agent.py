@@ -12,14 +12,13 @@ from msgspec.structs import replace
 
 from errata.environments.base import Turn
 from errata.environments.hosts import Session, done, reward
-from errata.records.trajectory import STOP, action_at, action_of, actions, moves
+from errata.records.trajectory import STOP, action_at, action_of, actions
 from errata.records.types import (
     Attempt,
     AttemptKind,
     Call,
     Check,
     Episode,
-    Estimate,
     Message,
     Outcome,
     Step,
@@ -99,9 +98,9 @@ class Trajectory:
     async def run(self, limit: int) -> None:
         """Ask and act until there is nothing more to do, for at most `limit` turns of the agent."""
         for _ in range(limit):
-            await self.act(await self.ask())
             if self.over:
                 return
+            await self.act(await self.ask())
 
     async def ask(self, k: int | None = None, role: str = "", **more: Any) -> Answer:
         """One reply to the conversation so far, by the agent or another role. Raises EngineError."""
@@ -127,7 +126,7 @@ class Trajectory:
 
     async def outcome(self) -> float:
         """The reward so far, in 0..1."""
-        return min(1.0, max(0.0, reward(self.session)))
+        return reward(self.session)
 
     async def verdict(self, attempt: Attempt) -> Verdict:
         """What the world says of it."""
@@ -171,7 +170,7 @@ class Trajectory:
 
 async def world_verdict(ctx: Context, attempt: Attempt, session: Session) -> Verdict:
     """What the world says of a trajectory that was played in `session`; one that was cut is unknown, never wrong."""
-    score = min(1.0, max(0.0, reward(session)))
+    score = reward(session)
     checks = tuple(
         Check(name=name, outcome="pass" if holds else "fail") for name, holds in (await session.checks()).items()
     )
@@ -182,11 +181,3 @@ async def world_verdict(ctx: Context, attempt: Attempt, session: Session) -> Ver
         target=attempt.id, stage=ctx.stage, verifier="world", version=session.task.version, outcome=outcome,
         score=score, checks=checks, evidence=ended,
     )  # fmt: skip
-
-
-def rewards(ctx: Context, attempt: Attempt, session: Session) -> tuple[Estimate, ...]:
-    """The score after every action that was played, at the action's step."""
-    return tuple(
-        Estimate(target=attempt.id, stage=ctx.stage, name="reward", value=t.reward, n=1, step=m.step, engine="world")
-        for m, t in zip(moves(attempt.steps), session.turns, strict=False)
-    )

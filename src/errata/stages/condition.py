@@ -4,7 +4,7 @@ A model that is trained on good and bad attempts after the words that tell which
 meets every check. Source: feedback-aware fine-tuning on TravelPlanner (FAFT, arXiv:2408.06318).
 """
 
-from errata.records.types import Additions, Attempt, Drop, Episode, Note, Verdict
+from errata.records.types import Additions, Drop, Episode, Note, Verdict
 from errata.registry import Count, StepName, stage
 from errata.stages.base import Context, filtered, new_id
 
@@ -33,7 +33,7 @@ async def condition(
     drops: list[Drop] = []
     names: set[str] = set()
     for attempt in (a for a in episode.attempts if a.stage in of):
-        verdict = _judged(episode, attempt)
+        verdict = episode.verdict(attempt.id)
         known = verdict and "unknown" not in (verdict.outcome, *(c.outcome for c in verdict.checks))
         if verdict is None or not known or len(verdict.checks) < least or not attempt.complete:
             note, why = new_id(episode, ctx, attempt.id, 0), f"{attempt.id}: its verifier does not tell which it meets"
@@ -45,12 +45,6 @@ async def condition(
         met = "\n".join(f"{name}: {WORDS['pass']}" for name in (*sorted(names), SOLVED))
         notes.append(_note(episode, ctx, episode.id, "all_met", met))
     return Additions(notes=tuple(notes), drops=tuple(drops))
-
-
-def _judged(episode: Episode, attempt: Attempt) -> Verdict | None:
-    """What the problem's own verifier says of the attempt."""
-    wanted = episode.problem.verifier
-    return next((v for v in episode.verdicts if (v.target, v.verifier) == (attempt.id, wanted)), None)
 
 
 def _note(episode: Episode, ctx: Context, about: str, kind: str, text: str) -> Note:

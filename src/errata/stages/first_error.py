@@ -188,10 +188,7 @@ class _Finder:
                 steps=begun.steps, window=self.window, first=self.solve.render(problem), template=self.solve.label,
                 sampling=self.sampling,
             )  # fmt: skip
-            for _ in range(self.depth - len(actions)):
-                if played.over:
-                    break
-                await played.act(await played.ask())
+            await played.run(self.depth - len(actions))
             await session.close()
             return reward(session) >= session.task.success
 

@@ -131,8 +131,7 @@ class _Loop:
     """With `history`: the conversation up to the last request."""
 
     async def run(self, first: Attempt) -> None:
-        own = self.episode.problem.verifier
-        verdict = next((v for v in self.episode.verdicts if (v.target, v.verifier) == (first.id, own)), None)
+        verdict = self.episode.verdict(first.id)
         state, before, self.shown = first, None, self.episode.problem.messages
         for turn in range(1, self.turns + 1):
             reason, said = await self._reason(state, before, verdict, turn - 1)

@@ -101,7 +101,7 @@ async def _replay(episode: Episode, ctx: Context, attempt: Attempt, strict: bool
             end = move.turn + 1
     found = _differences(attempt.steps, played, own)
     now = await world_verdict(ctx, attempt, session)
-    before = next((v for v in episode.verdicts if (v.target, v.verifier) == (attempt.id, "world")), None)
+    before = episode.verdict(attempt.id, "world")
     wrong = [_told(found[0])] if strict and found else []
     if before and (before.score, before.outcome) != (now.score, now.outcome):
         wrong.append(f"the world's verdict is {now.outcome} ({now.score}), not {before.outcome} ({before.score})")

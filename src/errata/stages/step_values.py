@@ -11,7 +11,7 @@ right way thus rises to 1 in even strides, and a wrong step takes a stride of th
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
-from errata.environments.base import DEAD_END
+from errata.environments.base import behind
 from errata.errors import RecipeError, WorldError
 from errata.records.trajectory import moves
 from errata.records.tree import Node, tree_of
@@ -139,6 +139,6 @@ async def _distances(episode: Episode, ctx: Context, of: str) -> dict[tuple[str,
             left = await session.distance()
             if left is None or not start:
                 raise WorldError("no_distance", f"{episode.problem.task.world} cannot tell how far the goal is")
-            found[attempt.id, move.step] = 0.0 if left == DEAD_END else max(0.0, 1 - left / start)
+            found[attempt.id, move.step] = behind(left, start)
         await session.close()
     return found

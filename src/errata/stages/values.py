@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from errata.environments.base import DEAD_END
+from errata.environments.base import behind
 from errata.errors import EngineError, RecipeError, WorldError
 from errata.stages.agent import Trajectory
 from errata.stages.base import Answer, privileged, request_seed
@@ -24,8 +24,7 @@ async def by_distance(course: Course) -> Value:
     start = await _distance(course)
 
     async def value(node: SearchNode) -> float:
-        left = await _distance(node.played)
-        return 0.0 if left == DEAD_END else max(0.0, 1.0 - left / start) if start else 1.0
+        return behind(await _distance(node.played), start)
 
     return value
 

@@ -6,44 +6,29 @@
 A mapping is answered as JSON. Each module of this package holds the tasks of one family of methods.
 """
 
-import random
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from errata.engines.phrases import Phrases
+from errata.engines.phrases import Conversation, Phrases
 from errata.environments.hosts import Session
-from errata.records.types import Message
 from errata.records.types import Task as WorldTask
 
-_NUMBERED = re.compile(r"^\[\d+\] ?(.*)$", re.MULTILINE)
 
-
-@dataclass(frozen=True, slots=True)
-class Asked:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked(Conversation):
     """One request as the expert reads it."""
 
     task: WorldTask
-    messages: tuple[Message, ...]
-    schema: Mapping[str, Any]
-    """JSON Schema that the reply must follow; empty for free text."""
-    well: bool
-    """Whether this request is to be answered well; else plausibly wrong."""
-    rng: random.Random
     after: Callable[[Sequence[str]], Awaitable[Session]]
     """The world after these actions. What is asked of it must not change it."""
 
     @property
-    def text(self) -> str:
-        """The last user turn."""
-        return next((m.content for m in reversed(self.messages) if m.role == "user"), "")
-
-    @property
     def log(self) -> tuple[str, ...]:
         """The actions of a trajectory that the last user turn shows, numbered: `[1] get 2 oak`."""
-        return tuple(" ".join(action.split()) for action in _NUMBERED.findall(self.text))
+        return tuple(" ".join(action.split()) for action in self.numbered)
 
 
 Task = Callable[[Asked], Awaitable[str | Mapping[str, Any]]]

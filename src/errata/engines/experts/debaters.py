@@ -4,16 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from errata.engines.experts import Asked, task
-from errata.environments.base import DEAD_END
+from errata.environments.base import behind
 
 
 async def _behind(asked: Asked) -> float:
     """The share of the way that is behind, 0 where the goal is lost or nobody can tell."""
     start = await (await asked.after(())).distance()
     left = await (await asked.after(asked.log)).distance()
-    if not start or left is None or left == DEAD_END:
-        return 0.0
-    return max(0.0, 1 - left / start)
+    return behind(left, start) if start and left is not None else 0.0
 
 
 @task("argue that the agent is on a good way")

@@ -7,7 +7,6 @@ The phrase stands in the last line of the last user turn, whatever else the prom
 Each module of this package holds the tasks of one family of methods.
 """
 
-import random
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,31 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from errata.chains import Chain, Finding, first_error
-from errata.engines.phrases import Phrases
+from errata.engines.phrases import Conversation, Phrases
 from errata.errors import EngineError
 from errata.records.segment import segment
-from errata.records.types import Message
 
-_NUMBERED = re.compile(r"^\[\d+\] ?(.*)$", re.MULTILINE)
 _SOLUTION = re.compile(r"^.*\bSolution:[ \t]*\n", re.MULTILINE | re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked(Conversation):
     """One request as the oracle reads it."""
 
     chain: Chain
-    messages: tuple[Message, ...]
-    schema: Mapping[str, Any]
-    """JSON Schema that the reply must follow; empty for free text."""
-    well: bool
-    """Whether this request is to be answered well; else plausibly wrong."""
-    rng: random.Random
-
-    @property
-    def text(self) -> str:
-        """The last user turn."""
-        return next((m.content for m in reversed(self.messages) if m.role == "user"), "")
 
     @property
     def attempt(self) -> tuple[str, ...]:
@@ -47,9 +33,8 @@ class Asked:
 
         Raises EngineError where there is none.
         """
-        numbered = _NUMBERED.findall(self.text)
-        if numbered:
-            return tuple(numbered)
+        if numbered := self.numbered:
+            return numbered
         said = [m.content for m in self.messages[:-1] if m.role == "assistant"]
         if said:
             return segment(said[-1], "lines")
