@@ -6,7 +6,6 @@
 A mapping is answered as JSON. Each module of this package holds the tasks of one family of methods.
 """
 
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
