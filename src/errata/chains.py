@@ -20,7 +20,7 @@ pocket student all share one definition of right and wrong.
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 MODULUS = 11
@@ -44,7 +44,7 @@ _ANSWER = re.compile(r"The answer is (\d+)")
 _PROBLEM = re.compile(r"All values are modulo (\d{1,9})\n((?:.+\n)+?)What is (\w+) \?")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Rule:
     """One definition: `name is left op right`; a leaf has its value in `left` and no `op`."""
 
@@ -52,11 +52,12 @@ class Rule:
     left: str
     op: str = ""
     right: str = ""
+    operands: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    """The names that must be known first."""
 
-    @cached_property
-    def operands(self) -> tuple[str, ...]:
-        """The names that must be known first."""
-        return tuple([x for x in (self.left, self.right) if x and not x.isdigit()])
+    def __post_init__(self) -> None:
+        operands = tuple([x for x in (self.left, self.right) if x and not x.isdigit()])
+        object.__setattr__(self, "operands", operands)
 
     def __str__(self) -> str:
         return f"{self.name} is {self.left} {self.op} {self.right}" if self.op else f"{self.name} is {self.left}"
@@ -90,7 +91,7 @@ class Chain:
         known: dict[str, int] = {}
         pending = list(self.rules)
         while pending:
-            ready = [r for r in pending if all(map(known.__contains__, r.operands))]
+            ready = [r for r in pending if all([o in known for o in r.operands])]
             if not ready:
                 break
             for r in ready:
@@ -162,7 +163,7 @@ def question(chain: Chain) -> str:
     return f"All values are modulo {chain.modulus}\n{lines}\nWhat is {chain.target} ?"
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)  # more than the episodes in flight, each of which is asked about again and again
 def parse(text: str) -> Chain | None:
     """The problem found in `text`, or None; the inverse of `question`."""
     found = _PROBLEM.search(text)

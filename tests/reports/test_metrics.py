@@ -22,5 +22,5 @@ def woven(at: int, parent_lines: list[str]) -> Episode:
 def test_a_wrong_step_is_placed_in_the_solution_and_not_in_the_step_alone(at: int, tenth: int) -> None:
     assert len(GOLD) == 10
     for lines in (GOLD[: at + 1], GOLD):
-        counts = {key: n for key, n in measure(woven(at, lines)).items() if key.startswith("first_error\t")}
+        counts = {key: n for key, n in measure([woven(at, lines)]).items() if key.startswith("first_error\t")}
         assert counts == {f"first_error\tretry\t{tenth}": 1}

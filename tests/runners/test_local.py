@@ -2,15 +2,21 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from errata.errors import EngineDown, ReplayMiss, StoreError
+from errata.runners import job
+from errata.runners.local import UNCOMMITTED
+from errata.runners.options import Options
+from errata.runners.plan import Plan
+from errata.runners.world import World
 from errata.store.check import check_dataset
 from errata.store.dataset import Finished
+from errata.store.files import Files
 from errata.store.reader import open_dataset
 from tests.runners.support import Recipe, Server, parquet, start, told
 from tests.servers import Fault, status
@@ -285,3 +291,38 @@ def test_a_damaged_part_is_made_again(recipe: Recipe, tmp_path: Path) -> None:
     assert parquet(made.path) == parquet(whole.path)
     facts = json.loads((made.path / "_manifest/run.json").read_text())
     assert len(facts["parts_damaged"]) == 1 and "is not what was written" in facts["parts_damaged"][0]
+
+
+class Slow(Files):
+    """A disk on which a commit takes longer than an answer; knows how many parts were begun and not yet committed."""
+
+    def __init__(self, begun: list[int]) -> None:
+        super().__init__()
+        self.begun, self.committed, self.most = begun, 0, 0
+
+    def claim(self, made: Path, target: Path) -> bool:
+        time.sleep(0.05)
+        self.most = max(self.most, len(self.begun) - self.committed)
+        self.committed += target.name.startswith("part-")
+        return super().claim(made, target)
+
+
+def test_parts_that_wait_to_be_committed_do_not_pile_up(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = ("source.with.count=80", *settings(2, 2))
+    prepared = job.prepare(Options(recipe=recipe.path, out=tmp_path / "out", changes=changes))
+    begun: list[int] = []
+    parts = Plan.parts
+
+    def counted(plan: Plan) -> Iterator[Any]:
+        for index, items in parts(plan):
+            begun.append(index)
+            yield index, items
+
+    monkeypatch.setattr(Plan, "parts", counted)
+    disk = Slow(begun)
+    finished = job.carry_out(prepared, lambda _: None, World(files=disk))
+    assert finished.manifest.configs["episodes"] and len(begun) == 40
+    # One that is read from the source, those in flight, and those that ended.
+    assert disk.most <= 1 + 2 + UNCOMMITTED + 2, "a replay must hold no more parts than it can write"

@@ -188,7 +188,7 @@ def test_metrics_pool_the_arms_and_count_a_shared_placebo_once() -> None:
     second = critique(WRONG, None, "Every step is right", index=1)
     start = START.add(Additions(critiques=(second,)))
     grown = start.add(run(close_loop, start, World({"student": student(reader)}), **OPTIONS))
-    table = summarise(measure(grown), {})["closed_loop"]["close_loop"]
+    table = summarise(measure([grown]), {})["closed_loop"]["close_loop"]
     assert json.loads(json.dumps(table)) == table
     assert [(table[arm]["passed"], table[arm]["known"]) for arm in ("critique", "placebo", "wrong")] == [
         (4, 8), (2, 4), (0, 8),
@@ -197,7 +197,7 @@ def test_metrics_pool_the_arms_and_count_a_shared_placebo_once() -> None:
     assert table["gain"]["interval"] == [round(x, 6) for x in newcombe(4, 8, 2, 4)]
     assert (table["gain"]["problems"], table["gain"]["mean_by_problem"]) == (1, 0.0)
     assert table["gain"]["interval_by_problem"] is None, "one problem has no spread"
-    revisions = summarise(measure(grown), {})["revisions"]
+    revisions = summarise(measure([grown]), {})["revisions"]
     assert {name: r["mended"] for name, r in revisions.items()} == {
         "close_loop": 0.5, "close_loop (placebo)": 0.5, "close_loop (wrong)": 0.0,
     }  # fmt: skip

@@ -141,7 +141,7 @@ def test_the_oracles_own_critiques_pass(kind: str) -> None:
 
 def test_metrics_tell_the_share_that_leaks() -> None:
     begin = start("Step 2: it is 768", CLEAN)
-    (row,) = summarise(measure(begin.add(run(scrub, begin))), {})["critiques"]
+    (row,) = summarise(measure([begin.add(run(scrub, begin))]), {})["critiques"]
     assert (row["scrubbed"], row["leaking"], row["leak_share"]) == (2, 1, 0.5)
 
 

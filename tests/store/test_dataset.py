@@ -1,17 +1,20 @@
+import hashlib
 import itertools
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from errata.errors import StoreError
+from errata.records.arrow import from_table
 from errata.records.types import Drop, Episode
 from errata.reports.front_matter import configs_yaml
 from errata.store import order
@@ -173,45 +176,73 @@ def test_a_folder_in_the_way_is_told(tmp_path: Path) -> None:
         build(tmp_path, MADE[:2], name="../x")
 
 
-def test_row_groups_end_by_content(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    drawn = rng.integers(1 << 32, size=3000, dtype=np.uint32)
-    rows = order.Rows(np.arange(3000), np.arange(3000), np.full(3000, 30_000), drawn, Total())
-    groups = list(order.row_groups(rows, 0, 3000))
-    assert groups[0][0] == 0 and groups[-1][1] == 3000
-    assert all(a[1] == b[0] for a, b in itertools.pairwise(groups))
-    sizes = [(end - start) * 30_000 for start, end in groups]
+def test_row_groups_end_by_content() -> None:
+    digests = [hashlib.sha256(b"%d" % i).digest() for i in range(3000)]
+
+    def cut(digests: list[bytes], at_once: int, per_shard: int = 10_000) -> list[list[bytes]]:
+        """The hashes of each row group, of rows of 30,000 bytes that come `at_once` at a time."""
+        tables = [
+            pa.table({"_digest": pa.array(some, pa.binary(32)), "_size": [30_000] * len(some)})
+            for some in (digests[i : i + at_once] for i in range(0, len(digests), at_once))
+        ]
+        return [group["_digest"].to_pylist() for group in order.row_groups(iter(tables), per_shard)]
+
+    groups = cut(digests, 3000)
+    assert [d for group in groups for d in group] == digests
+    assert groups == cut(digests, 7), "where groups end must not depend on how many rows are read at once"
+    sizes = [len(group) * 30_000 for group in groups]
     assert max(sizes) <= order.GROUP_MOST + 30_000 and min(sizes[:-1]) >= order.GROUP_LEAST
-    shifted = order.Rows(rows.source, rows.row, np.full(3001, 30_000), np.append(np.uint32(9), drawn), Total())
-    moved = {end - 1 for _, end in order.row_groups(shifted, 0, 3001)}
-    kept = moved & {end for _, end in groups}
+    kept = {g[-1] for g in cut([bytes(32), *digests], 3000)} & {g[-1] for g in groups}
     assert len(kept) > len(groups) / 2, "a row more at the front must not move every boundary"
+    ends = set(itertools.accumulate(len(group) for group in cut(digests, 1100, per_shard=1000)))
+    assert {1000, 2000, 3000} <= ends, "a shard's last row ends a group"
 
 
-@pytest.mark.parametrize("at_once", [1, 3, 7])
-def test_the_order_does_not_depend_on_how_many_rows_are_sorted_at_once(at_once: int) -> None:
+@pytest.mark.parametrize("at_once", [1, 3_000, 20_000])
+def test_the_order_does_not_depend_on_how_many_rows_are_sorted_at_once(tmp_path: Path, at_once: int) -> None:
     episodes = [m.episode for m in MADE]
     sources = [partial(order.keyed_table, episodes[i : i + 9], Episode) for i in range(0, 40, 9)]
     some = [e.id for e in episodes[::5]]
-
-    def arranged(**options: Any) -> dict[str, tuple[list[Any], ...]]:
-        found = order.arrange(sources, config="episodes", dropped=some, unique=True, **options)
-        return {s: (*(c.tolist() for c in rows[:4]), [*rows.total]) for s, rows in found.items()}
-
-    whole = arranged()
-    assert arranged(at_once=at_once) == whole and len(whole) > 1
     left = [e for e in episodes if e.id not in some]
-    for split, (source, row, sizes, drawn, total) in whole.items():
-        keys = [sources[s]()["_key"][r].as_py() for s, r in zip(source, row, strict=True)]
-        mine = {e.id: d for e, d in zip(left, digests(left, Episode), strict=True) if e.problem.split == split}
-        assert keys == sorted(mine)
-        assert sizes == [mine[k].size for k in keys] and total == [*Total().plus(d.sha256 for d in mine.values())]
-        assert drawn == [int.from_bytes(mine[k].sha256[:4], "big") for k in keys]
-    twins = [*sources, sources[1]]
+
+    def sort(sources: list[order.Source], dropped: Sequence[str], at_once: int) -> dict[str, pa.Table]:
+        with tempfile.TemporaryFile(dir=tmp_path) as file:
+            rows = order.sort(sources, file, config="episodes", dropped=dropped, unique=True, at_once=at_once)
+            found = {split: list(rows.tables(split)) for split in rows.splits}
+            assert rows.total == Total().plus(d.sha256 for d in digests(left, Episode)) or not dropped
+            assert {s: sum(map(len, tables)) for s, tables in found.items()} == dict(rows.splits)
+            if at_once < 10_000:
+                assert max(map(len, found.values())) > 3, "ranges as small as these must be several"
+            return {split: pa.concat_tables(tables) for split, tables in found.items()}
+
+    whole = sort(sources, some, order.AT_ONCE)
+    ranged = sort(sources, some, at_once)
+    assert ranged.keys() == whole.keys() and len(whole) > 1
+    for split, rows in ranged.items():
+        assert rows.equals(whole[split])
+        mine = sorted((e for e in left if e.problem.split == split), key=lambda e: e.id)
+        assert from_table(order.without_keys(rows), Episode) == mine
     with pytest.raises(StoreError, match="two rows have the id"):
-        order.arrange(twins, config="episodes", dropped=(), unique=True, at_once=at_once)
+        sort([*sources, sources[1]], (), at_once)
     with pytest.raises(StoreError, match="9 rows were to be dropped, but 8 of those ids exist"):
-        order.arrange(sources, config="episodes", dropped=[*some, "nobody"], unique=True, at_once=at_once)
+        sort(sources, [*some, "nobody"], at_once)
+
+
+def test_files_are_the_same_however_many_rows_are_sorted_at_once(
+    tmp_path: Path, reference: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(order.sort.__kwdefaults__, "at_once", 3_000)
+    assert tree(build(tmp_path, MADE, pieces=5, rows_per_shard=7).path) == reference
+
+
+def test_a_disk_that_refuses_the_sorted_rows_is_told(tmp_path: Path) -> None:
+    parts = commit(tmp_path / "work", [MADE[:20]])
+    with (
+        pytest.raises(StoreError, match=r"cannot sort the rows in .*work: disk full: free space"),
+        parts.scratch(),
+        open("/dev/full", "r+b", buffering=0) as full,
+    ):
+        order.sort(parts.sources("episodes", [0]), full, config="episodes", dropped=(), unique=True)
 
 
 def test_parquet_has_checksums_an_index_and_no_times(tmp_path: Path) -> None:

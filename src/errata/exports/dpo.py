@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
 from msgspec.structs import replace
+from rapidfuzz.distance import Prefix
 
 from errata.exports.base import ExportContext
 from errata.exports.rows import (
@@ -158,4 +159,4 @@ def _row(
 
 def _shared(a: str, b: str) -> int:
     """Characters that both texts begin with."""
-    return sum(1 for _ in takewhile(lambda both: both[0] == both[1], zip(a, b, strict=False)))
+    return int(Prefix.similarity(a, b))

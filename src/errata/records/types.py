@@ -362,12 +362,14 @@ class Episode(Struct, frozen=True, kw_only=True, gc=False):
     def verdict(self, target: str, verifier: str | None = None) -> Verdict | None:
         """The first verdict of `verifier` (by default the problem's own) on `target`; None where there is none."""
         wanted = verifier or self.problem.verifier
-        return next((v for v in self.verdicts if v.target == target and v.verifier == wanted), None)
+        for v in self.verdicts:  # in half the time of a generator
+            if v.target == target and v.verifier == wanted:
+                return v
+        return None
 
     def outcome(self, target: str, verifier: str | None = None) -> Outcome:
         """What `verifier` (by default the problem's own) says of `target`; unknown where it has not been asked."""
-        found = self.verdict(target, verifier)
-        return found.outcome if found else "unknown"
+        return found.outcome if (found := self.verdict(target, verifier)) else "unknown"
 
     def critique(self, id: str) -> Critique:
         """The critique called `id`; StopIteration if there is none."""

@@ -32,8 +32,8 @@ def _said(episode: Episode) -> Counter[str]:
         if true == "error" and at is not None:
             found[f"{place}\tlocated\t{('different', 'same')[c.first_error == at]}"] += 1
         for verifier in ("label", "scrub", "close_loop"):
-            if any(v.target == c.id and v.verifier == verifier for v in episode.verdicts):
-                found[f"{place}\t{verifier}\t{episode.outcome(c.id, verifier)}"] += 1
+            if (said := episode.verdict(c.id, verifier)) is not None:
+                found[f"{place}\t{verifier}\t{said.outcome}"] += 1
     return found
 
 

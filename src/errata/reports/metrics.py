@@ -1,7 +1,7 @@
 """Metrics that are counts over episodes: added up part by part, turned into `metrics.json` at the end."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import combinations, pairwise
 from typing import Any, get_args
 
@@ -20,15 +20,17 @@ LAST = 63
 """First errors at or after this step are counted together."""
 
 
-def measure(episode: Episode) -> Counter[str]:
-    """What one episode adds to the counts; keys are tab-separated coordinates."""
+def measure(episodes: Iterable[Episode]) -> Counter[str]:
+    """What episodes add to the counts; keys are tab-separated coordinates."""
     parts = (
         _agreements, _locations, _attempts, _reflections, measure_location, measure_injection, measure_quality,
         measure_policy, measure_trajectories, critiques.measure,
     )  # fmt: skip
     found: Counter[str] = Counter()
-    for part in parts:
-        found.update(part(episode))
+    for episode in episodes:
+        for part in parts:
+            if counted := part(episode):
+                found.update(counted)
     return found
 
 

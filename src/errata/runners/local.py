@@ -21,6 +21,8 @@ from errata.store.parts import Parts
 from errata.verifiers.pool import Judges, Pool
 
 MILLION = 1_000_000
+UNCOMMITTED = 3
+"""Parts that have ended and are not committed when no other part is begun any more."""
 
 
 class Worker:
@@ -35,14 +37,16 @@ class Worker:
         self._worlds = Worlds(plan.folder)
         self._tools = Tools(plan, engines, self._pool, self._worlds)
         self._room = asyncio.Semaphore(plan.recipe.concurrency)
+        self._ended = asyncio.Semaphore(UNCOMMITTED)
         self._committing = asyncio.Lock()
 
     async def run(self, work: Iterator[tuple[int, list[Episode | Drop]]]) -> None:
         """Run and commit the parts of `work`; the first failure stops all, and what is committed stays."""
         async with asyncio.TaskGroup() as group:
             for index, items in work:
-                # Room for one more episode means that the engine is about to run dry of the parts before.
-                async with self._room:
+                # Room for one more episode means that the engine is about to run dry of the parts before. Where replies
+                # come faster than parts are committed, as from a journal, the parts that have ended must wait in line.
+                async with self._room, self._ended:
                     pass
                 group.create_task(self._finish(index, items, await self._start(group, items)))
             self.ending()
@@ -72,7 +76,7 @@ class Worker:
 
     async def _finish(self, index: int, items: list[Episode | Drop], started: "list[asyncio.Task[Ended]]") -> None:
         ended = [await task for task in started]
-        async with self._committing:
+        async with self._ended, self._committing:
             done = await asyncio.to_thread(finish_part, self.plan, items, ended)
             await asyncio.to_thread(self.parts.commit, index, done.episodes, done.drops, done.rows, done.counts)
         self.progress.parts += 1

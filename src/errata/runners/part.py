@@ -80,8 +80,7 @@ def finish_part(plan: Plan, items: Sequence[Episode | Drop], ended: Sequence[End
     for name, made in rows.items():
         metrics.update(measure_rows(name, made))
     # Over every episode, so that a filter flatters no figure.
-    for e in ended:
-        metrics.update(measure(e.whole))
+    metrics.update(measure(e.whole for e in ended))
     counts = {"funnel": [c.entry(name) for name, c in funnel.items()], "metrics": dict(sorted(metrics.items()))}
     return Finished(episodes, drops, rows, counts)
 

@@ -6,6 +6,7 @@ however many parts they came in and whoever made them.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from errata.records.types import FORMAT_VERSION, Drop
 from errata.store import manifest as manifests
 from errata.store.files import Files, Stored, discard, render_json, scratch, sealed
 from errata.store.hashing import Total, content_hash, schema_hash
-from errata.store.order import Rows, Source, arrange, gather, keyed_table, row_groups
+from errata.store.order import Sorted, keyed_table, row_groups, sort, without_keys
 from errata.store.parts import Parts
 
 ROWS_PER_SHARD = 100_000
@@ -109,11 +110,12 @@ def published(out: Location, name: str, version: str) -> Finished | None:
 def sorted_rows(parts: Parts, indices: Sequence[int], config: str) -> Iterator[Any]:
     """The records of one config over all parts, by split and id: what corpus operations should see.
 
-    Their order does not depend on how the source was cut into parts. One row group is in memory at a time.
+    Their order does not depend on how the source was cut into parts. Some row groups are in memory at a time.
     """
-    for rows, sources, _ in _arranged(parts, indices, config, {}, ()):
-        for start, end in row_groups(rows, 0, len(rows.row)):
-            yield from from_table(gather(sources, rows, start, end), parts.types[config])
+    with _sorted(parts, indices, config, {}, ()) as rows:
+        for split in sorted(rows.splits):
+            for table in row_groups(rows.tables(split), rows.splits[split]):
+                yield from from_table(without_keys(table), parts.types[config])
 
 
 class _Written(NamedTuple):
@@ -167,20 +169,15 @@ def _entry(path: str, stored: Stored) -> FileEntry:
     return FileEntry(path=path, bytes=stored.bytes, sha256=stored.sha256)
 
 
-class _Arranged(NamedTuple):
-    rows: Rows
-    sources: list[Source]
-    split: str
-
-
-def _arranged(
+@contextmanager
+def _sorted(
     parts: Parts, indices: Sequence[int], config: str, dropped: Mapping[str, str], extra: Sequence[Drop]
-) -> list[_Arranged]:
+) -> Iterator[Sorted]:
     record = parts.types[config]
     more = keyed_table(extra, record)
     sources = [*parts.sources(config, indices), lambda: more]
-    found = arrange(sources, config=config, dropped=dropped, unique=record is not Drop)
-    return [_Arranged(rows, sources, split) for split, rows in found.items()]
+    with parts.scratch() as file:
+        yield sort(sources, file, config=config, dropped=dropped, unique=record is not Drop)
 
 
 def _write_config(
@@ -189,23 +186,27 @@ def _write_config(
     """Write every split of one config; one without rows still gets a file, so that it can be loaded."""
     extra = about.drops if config == "drops" else ()
     record = parts.types[config]
-    arranged = _arranged(parts, indices, config, about.dropped.get(config, {}), extra)
     files = parts.files
     files.mkdir(folder / "data" / config)
     entries: list[FileEntry] = []
-    splits: dict[str, int] = {}
-    total = Total()
-    for rows, sources, split in arranged or [_Arranged(Rows.none(), [], "train")]:
-        count = len(rows.row)
-        shards = max(1, -(-count // rows_per_shard))
-        for shard in range(shards):
-            first, last = shard * rows_per_shard, min(count, (shard + 1) * rows_per_shard)
-            path = manifests.data_path(config, split, shard, shards)
-            tables = (gather(sources, rows, start, end) for start, end in row_groups(rows, first, last))
-            entries.append(_write_parquet(files, folder, path, record, tables))
-        splits[split] = count
-        total = total.joined(rows.total)
-    return _Written(entries, splits, total)
+    with _sorted(parts, indices, config, about.dropped.get(config, {}), extra) as rows:
+        splits = {split: rows.splits[split] for split in sorted(rows.splits)} or {"train": 0}
+        for split, count in splits.items():
+            shards = max(1, -(-count // rows_per_shard))
+            groups = row_groups(rows.tables(split), rows_per_shard)
+            for shard in range(shards):
+                path = manifests.data_path(config, split, shard, shards)
+                tables = _next(groups, min(count - shard * rows_per_shard, rows_per_shard))
+                entries.append(_write_parquet(files, folder, path, record, tables))
+        return _Written(entries, splits, rows.total)
+
+
+def _next(groups: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """The next row groups, so many rows of them."""
+    while rows > 0:
+        group = next(groups)
+        rows -= group.num_rows
+        yield without_keys(group)
 
 
 def _write_parquet(files: Files, folder: Path, path: str, record: type, tables: Iterator[pa.Table]) -> FileEntry:

@@ -143,7 +143,7 @@ class Files:
                 self._before(operation, path)
             yield
         except OSError as error:
-            raise StoreError(_failure(operation, path, error)) from error
+            raise StoreError(failure(operation, path, error)) from error
 
     @contextmanager
     def create(self, path: Path) -> Iterator[Output]:
@@ -308,7 +308,8 @@ def alive(pid: int) -> bool:
     return True
 
 
-def _failure(operation: str, path: Location, error: OSError) -> str:
+def failure(operation: str, path: Location, error: OSError) -> str:
+    """What could not be done, why, and what to do about it."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"cannot {operation} {path}: disk full: free space and run the same command again"
     reason = error.strerror or str(error)

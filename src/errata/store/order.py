@@ -1,17 +1,19 @@
 """One order of rows, whatever parts they came in: sorted by key, and cut into row groups by content.
 
 A part file carries four narrow columns in front of the record's own: the key that rows are sorted by, the split, the
-row's hash and its size. They are sorted a range of keys at a time, and the rows themselves are gathered a row group at
-a time: 20 bytes are in memory for every row at once. A row group ends at a row whose own hash says so, with a chance in
-proportion to its size, so that a row added to a later version moves the boundaries near it and no others (Parquet's
-content-defined chunking alone is undone by row groups of a fixed number of rows).
+row's hash and its size. Rows of all parts are sorted outside of memory: spread once over ranges of keys in an unnamed
+file, then read and sorted a range at a time, so that memory does not grow with the rows and time grows as they do. A
+row group ends at a row whose own hash says so, with a chance in proportion to its size, so that a row added to a later
+version moves the boundaries near it and no others (Parquet's content-defined chunking alone is undone by row groups of
+a fixed number of rows).
 """
 
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from functools import reduce
-from typing import Any, NamedTuple
+from itertools import pairwise
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,29 +40,16 @@ GROUP_SPREAD = 4 << 20
 GROUP_MOST = 16 << 20
 """A row group ends after the row that reaches this, whatever the row's hash."""
 
-AT_ONCE = 1 << 17
-"""Rows whose narrow columns are in memory together."""
+AT_ONCE = 16 << 20
+"""Canonical JSON, in bytes, of the rows that are sorted in memory together; more where that would be MANY times."""
+MANY = 256
+"""Ranges at most: rows are spread in pieces, of which there are as many as the square of this."""
+_SAMPLES = 64
+"""Keys looked at for each range, so that ranges are about equally large."""
 
 _SPLIT = re.compile(r"[A-Za-z0-9_]{1,64}")
 Source = Callable[[], pa.Table]
-"""Opens one keyed table; called again for every row group, so that no more than one is mapped at a time."""
-
-
-class Rows(NamedTuple):
-    """Where the rows of one split lie, in their final order."""
-
-    source: npt.NDArray[np.int32]
-    row: npt.NDArray[np.int32]
-    sizes: npt.NDArray[np.int64]
-    drawn: npt.NDArray[np.uint32]
-    """The beginning of each row's hash. Arrays, as a million Python objects would be most of a long run's memory."""
-    total: Total
-
-    @classmethod
-    def none(cls) -> "Rows":
-        """No rows."""
-        none = np.arange(0, dtype=np.int32)
-        return cls(none, none, np.arange(0), np.zeros(0, np.uint32), Total())
+"""Opens one keyed table; called again when it is needed again, so that few are mapped at a time."""
 
 
 def row_key(row: Any) -> str:
@@ -98,121 +87,140 @@ def keyed_table(rows: Sequence[Any], record_type: type) -> pa.Table:
     return pa.Table.from_arrays([*keys, *table.columns], schema=pa.schema([*KEYS, *table.schema]))
 
 
-def arrange(
-    sources: Sequence[Source], *, config: str, dropped: Collection[str], unique: bool, at_once: int = AT_ONCE
-) -> dict[str, Rows]:
-    """The final order of all rows that are not dropped, by split.
+class Sorted:
+    """The rows of one config that were not dropped, in their final order; they lie in `file`, a range after another."""
 
-    Keys are sorted in ranges of about `at_once` rows: a long run holds of every row what `Rows` says and no more.
-    Raises StoreError if two rows share a key where keys are `unique`, or if a dropped key is no row's.
+    def __init__(self, file: IO[bytes], schema: pa.Schema, unique: str | None) -> None:
+        self._file, self._schema, self._unique = file, schema, unique
+        self._places: dict[str, dict[int, list[tuple[int, int]]]] = {}
+        self.splits: Counter[str] = Counter()
+        """Rows by split."""
+        self.total = Total()
+
+    def add(self, rows: pa.Table, borders: Sequence[str]) -> None:
+        """Spread rows over the ranges that `borders` divide. Raises OSError."""
+        order = pc.sort_indices(rows, [("_split", "ascending"), ("_key", "ascending"), ("_digest", "ascending")])
+        ordered = rows.take(order).combine_chunks()
+        self.total = self.total.plus(ordered["_digest"].to_pylist())
+        keys, start = ordered["_key"].to_pylist(), 0
+        for split, count in Counter(ordered["_split"].to_pylist()).items():  # in their order
+            end = start + count
+            cuts = [start, *(bisect_left(keys, border, start, end) for border in borders), end]
+            for i, (a, b) in enumerate(pairwise(cuts)):
+                for batch in ordered.slice(a, b - a).to_batches() if a < b else ():
+                    data = batch.serialize()
+                    self._places.setdefault(split, {}).setdefault(i, []).append((self._file.tell(), data.size))
+                    self._file.write(data)
+            self.splits[split] += count
+            start = end
+
+    def tables(self, split: str) -> Iterator[pa.Table]:
+        """The rows of one split with the narrow columns in front, a range at a time.
+
+        Raises StoreError if two rows share a key that is to be one row's, OSError if the file cannot be read.
+        """
+        for _, places in sorted(self._places.get(split, {}).items()):
+            batches = []
+            for offset, size in places:
+                self._file.seek(offset)
+                batches.append(pa.ipc.read_record_batch(pa.py_buffer(self._file.read(size)), self._schema))
+            table = pa.Table.from_batches(batches)
+            order = pc.sort_indices(table, [("_key", "ascending"), ("_digest", "ascending")])
+            ordered = table.take(order).combine_chunks()
+            if self._unique is not None:
+                _refuse_twins(ordered["_key"], self._unique)
+            yield ordered
+
+
+def sort(
+    sources: Sequence[Source], file: IO[bytes], *, config: str, dropped: Collection[str], unique: bool,
+    at_once: int = AT_ONCE,
+) -> Sorted:  # fmt: skip
+    """Sort all rows that are not dropped, about `at_once` bytes of them in memory at a time, the others in `file`.
+
+    Raises StoreError if a dropped key is no row's, and, when the rows are read, if two share a key where keys are
+    `unique`; OSError if the file refuses.
     """
-    pieces: dict[str, list[Rows]] = {}
-    found = 0
+    at_once = max(at_once, sum(pc.sum(source()["_size"]).as_py() or 0 for source in sources) // MANY)
+    borders = _borders(sources, at_once)
     gone = pa.array(sorted(set(dropped)), pa.string())
-    for low, high in _ranges(sources, at_once):
-        mine = gone.filter(_between(gone, low, high))
-        arranged, lost = _arranged(sources, low, high, mine, config if unique else None)
-        found += lost
-        for split, rows in arranged.items():
-            pieces.setdefault(split, []).append(rows)
+    found = 0
+    rows: Sorted | None = None
+    for table in _runs(sources, at_once):
+        if len(gone):
+            dead = pc.is_in(table["_key"], value_set=gone)
+            found += pc.sum(dead).as_py() or 0
+            table = table.filter(pc.invert(dead))
+        rows = rows or Sorted(file, table.schema, config if unique else None)
+        rows.add(table, borders)
     if found != len(gone):
         raise StoreError(f"{config}: {len(gone)} rows were to be dropped, but {found} of those ids exist")
-    return {split: _joined(pieces.pop(split)) for split in sorted(pieces)}
+    return rows or Sorted(file, KEYS, None)
 
 
-def _joined(pieces: list[Rows]) -> Rows:
-    """One after the other; a column of the pieces is let go as soon as it is copied."""
-    *columns, totals = (list(column) for column in zip(*pieces, strict=True))
-    pieces.clear()
-    source, row, sizes, drawn = (np.concatenate(columns.pop(0)) for _ in range(4))
-    return Rows(source, row, sizes, drawn, reduce(Total.joined, totals))
-
-
-def _ranges(sources: Sequence[Source], at_once: int) -> list[tuple[str, str | None]]:
-    """Ranges of keys, each from its first to before its last, of about so many rows; None is the end of all keys."""
-    counts: Counter[str] = Counter()
+def _borders(sources: Sequence[Source], at_once: int) -> list[str]:
+    """Keys that divide all rows into ranges of about so many bytes."""
+    samples: list[tuple[str, int]] = []
+    passed, every = 0, max(1, at_once // _SAMPLES)
     for source in sources:
-        starts = pc.value_counts(pc.utf8_slice_codeunits(source()["_key"], 0, 2))
-        counts.update(dict(zip(starts.field("values").to_pylist(), starts.field("counts").to_pylist(), strict=True)))
-    borders, size = [""], 0
-    for start in sorted(counts):
-        if size and size + counts[start] > at_once:
-            borders.append(start)
+        keyed = source()
+        ends = passed + np.cumsum(keyed["_size"].to_numpy())
+        crossed = np.diff(ends // every, prepend=passed // every)
+        chosen = np.flatnonzero(crossed)
+        samples += zip(keyed["_key"].take(pa.array(chosen)).to_pylist(), crossed[chosen].tolist(), strict=True)
+        passed = int(ends[-1]) if len(ends) else passed
+    borders: list[str] = []
+    size = 0
+    for key, weight in sorted(samples):
+        if size >= _SAMPLES:
+            borders.append(key)
             size = 0
-        size += counts[start]
-    return list(zip(borders, [*borders[1:], None], strict=True))
+        size += weight
+    return borders
 
 
-def _between(keys: pa.Array | pa.ChunkedArray, low: str, high: str | None) -> Any:
-    chosen = pc.greater_equal(keys, low)
-    return chosen if high is None else pc.and_(chosen, pc.less(keys, high))
-
-
-def _arranged(
-    sources: Sequence[Source], low: str, high: str | None, gone: pa.Array, unique: str | None
-) -> tuple[dict[str, Rows], int]:
-    """The rows of one range of keys by split, and how many were dropped; `unique` names a config of unique keys."""
-    narrow, places = [], []
+def _runs(sources: Sequence[Source], at_once: int) -> Iterator[pa.Table]:
+    """The rows of some sources after others, about so many bytes together."""
+    held: list[pa.Table] = []
+    size = 0
     for source in sources:
-        keyed = source().select(KEYS.names)
-        chosen = _between(keyed["_key"], low, high)
-        narrow.append(keyed.filter(chosen))
-        places.append(pc.indices_nonzero(chosen).to_numpy().astype(np.int32))
-    table = pa.concat_tables(narrow).combine_chunks()
-    source_of = np.repeat(np.arange(len(narrow), dtype=np.int32), [len(p) for p in places])
-    row = np.concatenate(places or [np.arange(0, dtype=np.int32)])
-    order = pc.sort_indices(table, [("_key", "ascending"), ("_digest", "ascending")]).to_numpy()
-    lost = 0
-    if len(gone):
-        dead = pc.is_in(table["_key"], value_set=gone).to_numpy()
-        lost = int(dead.sum())
-        order = order[~dead[order]]
-    if unique is not None:
-        _refuse_twins(table["_key"].take(pa.array(order)), unique)
-    splits = table["_split"].dictionary_encode().combine_chunks()
-    of = splits.indices.to_numpy()[order] if len(order) else order
-    names = splits.dictionary.to_pylist()
-    sizes, held = table["_size"].to_numpy(), _bytes(table["_digest"].combine_chunks())
-    drawn = held[:, :4].copy().view(">u4")[:, 0].astype(np.uint32)
-    arranged = {}
-    for split in (names[i] for i in np.unique(of)):
-        mine = order[of == names.index(split)]
-        total = Total().plus(held[i].tobytes() for i in mine)
-        arranged[split] = Rows(source_of[mine], row[mine], sizes[mine], drawn[mine], total)
-    return arranged, lost
+        held.append(source())
+        size += pc.sum(held[-1]["_size"]).as_py() or 0
+        if size >= at_once:
+            yield pa.concat_tables(held)
+            held, size = [], 0
+    if held:
+        yield pa.concat_tables(held)
 
 
-def row_groups(rows: Rows, first: int, last: int) -> Iterator[tuple[int, int]]:
-    """Where the row groups of rows `first` to `last` begin and end."""
-    start, size = first, 0
-    for i in range(first, last):
-        own = int(rows.sizes[i])
-        size += own
-        chosen = size >= GROUP_LEAST and int(rows.drawn[i]) / (1 << 32) < own / GROUP_SPREAD
-        if chosen or size >= GROUP_MOST or i + 1 == last:
-            yield start, i + 1
-            start, size = i + 1, 0
+def row_groups(tables: Iterator[pa.Table], per_shard: int) -> Iterator[pa.Table]:
+    """Ordered rows with the narrow columns, cut where row groups end and after every `per_shard` rows."""
+    held: list[pa.Table] = []
+    size = passed = 0
+    for table in tables:
+        sizes, drawn = table["_size"].to_numpy(), _drawn(table["_digest"])
+        start = 0
+        for i, own in enumerate(sizes.tolist()):
+            size += own
+            passed += 1
+            chosen = size >= GROUP_LEAST and int(drawn[i]) / (1 << 32) < own / GROUP_SPREAD
+            if chosen or size >= GROUP_MOST or passed % per_shard == 0:
+                yield pa.concat_tables([*held, table.slice(start, i + 1 - start)])
+                held, start, size = [], i + 1, 0
+        if start < len(table):
+            held.append(table.slice(start))
+    if held:
+        yield pa.concat_tables(held)
 
 
-def gather(sources: Sequence[Source], rows: Rows, start: int, end: int) -> pa.Table:
-    """Rows `start` to `end` in their final order, copied from their sources, without the narrow columns."""
-    source, row = rows.source[start:end], rows.row[start:end]
-    by_source = np.argsort(source, kind="stable")
-    pieces = []
-    for index in np.unique(source):
-        table = sources[index]()
-        pieces.append(
-            table.select(table.column_names[len(KEYS) :]).take(pa.array(row[by_source][source[by_source] == index]))
-        )
-    back = np.empty_like(by_source)
-    back[by_source] = np.arange(len(by_source))
-    return pa.concat_tables(pieces).take(pa.array(back)).combine_chunks()
+def without_keys(table: pa.Table) -> pa.Table:
+    """The record's own columns, each in one piece, so that equal rows are written as equal bytes."""
+    return table.select(table.column_names[len(KEYS) :]).combine_chunks()
 
 
-def _bytes(column: pa.Array) -> npt.NDArray[np.uint8]:
-    """Digests as rows of 32 bytes."""
-    held = np.frombuffer(column.buffers()[1], np.uint8) if len(column) else np.zeros(0, np.uint8)
-    return held.reshape(-1, 32)[column.offset : column.offset + len(column)]
+def _drawn(column: pa.ChunkedArray) -> npt.NDArray[np.uint32]:
+    """The beginning of each row's hash, as a number."""
+    return np.array([int.from_bytes(digest[:4], "big") for digest in column.to_pylist()], np.uint32)
 
 
 def _refuse_twins(column: pa.ChunkedArray, config: str) -> None:

@@ -12,12 +12,14 @@ import io
 import re
 import shutil
 import tarfile
+import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 
@@ -25,7 +27,7 @@ from errata.errors import StoreError
 from errata.objects import Location, ObjectPath, read_each
 from errata.records.arrow import from_table
 from errata.records.types import FORMAT_VERSION, Drop, Episode
-from errata.store.files import Files, discard, read_sealed, scratch, sealed, sweep, temporary
+from errata.store.files import Files, discard, failure, read_sealed, scratch, sealed, sweep, temporary
 from errata.store.hashing import Total, file_sha256, schema_hash
 from errata.store.order import KEYS, Source, keyed_table
 
@@ -150,8 +152,17 @@ class Parts:
             yield from from_table(pa.Table.from_batches([batch]), self.types[config])
 
     def sources(self, config: str, indices: Sequence[int]) -> list[Source]:
-        """What errata.store.order merges: one keyed table a part."""
+        """What errata.store.order sorts: one keyed table a part."""
         return [partial(self._keyed, index, config) for index in indices]
+
+    @contextmanager
+    def scratch(self) -> Iterator[IO[bytes]]:
+        """An unnamed file beside the parts, of which nothing is left, however a run ends. Raises StoreError."""
+        try:
+            with tempfile.TemporaryFile(dir=self._local if self._local.is_dir() else None) as file:
+                yield file
+        except OSError as error:
+            raise StoreError(failure("sort the rows in", self._local, error)) from error
 
     def _committed(self, index: int) -> Location:
         """What is there once the part is committed."""
