@@ -5,7 +5,7 @@
 
 CPU time is that of the whole client process and its children, imports, exports and the writing of the dataset
 included; the server's is not in it. A machine whose cores others share gives another figure each time, so the job runs
-`--runs` times, and the median counts.
+`--runs` times, the median counts, and beside it stands what a loop that does nothing else costs (`bare_loop.py`).
 """
 
 import argparse
@@ -87,6 +87,13 @@ def measure(problems: int, profile: Path | None = None) -> Cost:
     return Cost(problems, asked, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, rows)
 
 
+def bare(requests: int) -> float:
+    """CPU-seconds per 1,000 requests of a loop that does nothing with the replies."""
+    with server() as url:
+        command = [sys.executable, str(HERE / "bare_loop.py"), url, str(requests)]
+        return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure what errata costs beside the engine.")
     parser.add_argument("--problems", type=int, default=2_000)
@@ -102,6 +109,9 @@ def main() -> int:
     found = [c.per_thousand for c in costs]
     told = f"median {cost.per_thousand:.3f}, {min(found):.3f} to {max(found):.3f}"
     print(f"target {TARGET} CPU-s per 1,000 requests: {'met' if cost.per_thousand <= TARGET else 'missed'} ({told})")
+    least = bare(cost.requests)
+    ratio = cost.per_thousand / least
+    print(f"a bare loop of as many requests takes {least:.3f} CPU-s per 1,000, and errata {ratio:.1f} times that")
     if args.memory:
         larger = measure(args.memory * args.problems)
         print(larger)

@@ -76,12 +76,19 @@ def kept(
     """By config, the rows that were not dropped by their transition."""
     found: dict[str, Counter[str]] = {name: Counter() for name in plan.exports}
     for config, count in found.items():
-        gone = pa.array(list(dropped.get(config, ())), pa.string())
-        for index in indices:
-            columns = parts.read(index, config).select(["id", "transition"])
-            stays = columns.filter(pc.invert(pc.is_in(columns["id"], value_set=gone)))["transition"]
-            count.update({v["values"]: v["counts"] for v in pc.value_counts(stays).to_pylist()})
+        for table in stayed(parts, indices, config, ["transition"], dropped):
+            count.update({v["values"]: v["counts"] for v in pc.value_counts(table["transition"]).to_pylist()})
     return found
+
+
+def stayed(
+    parts: Parts, indices: Sequence[int], config: str, columns: Sequence[str], dropped: Mapping[str, Mapping[str, str]]
+) -> Iterator[pa.Table]:
+    """Of each part in turn, these columns of the rows that were not dropped."""
+    gone = pa.array(list(dropped.get(config, ())), pa.string())
+    for index in indices:
+        table = parts.read(index, config).select(["id", *columns])
+        yield table.filter(pc.invert(pc.is_in(table["id"], value_set=gone))) if len(gone) else table
 
 
 def measured(

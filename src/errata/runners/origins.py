@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
+from errata.runners.corpus import stayed
 from errata.runners.plan import Plan
 from errata.store.parts import Parts
 
@@ -22,15 +22,14 @@ def origins(plan: Plan, parts: Parts, indices: list[int], dropped: Mapping[str, 
     episodes: Counter[tuple[str, ...]] = Counter()
     rows: dict[tuple[str, ...], Counter[str]] = {}
     seen: dict[str, Counter[str]] = {config: Counter() for config in plan.exports}
-    gone = {config: pa.array(list(dropped.get(config, ())), pa.string()) for config in plan.exports}
+    rows_of = {c: stayed(parts, indices, c, ["episode", "seen"], dropped) for c in plan.exports}
     for index in indices:
         problems = parts.read(index, "episodes")["problem"]
         columns = [pc.struct_field(problems, name).to_pylist() for name in ("id", *_PROBLEM)]
         origin = {id: tuple(said) for id, *said in zip(*columns, strict=True)}
         episodes.update(origin.values())
         for config in plan.exports:
-            table = parts.read(index, config).select(["id", "episode", "seen"])
-            table = table.filter(pc.invert(pc.is_in(table["id"], value_set=gone[config])))
+            table = next(rows_of[config])
             for episode in table["episode"].to_pylist():
                 if episode in origin:  # a careless export's row of no episode is told by errata.store.check
                     rows.setdefault(origin[episode], Counter())[config] += 1
