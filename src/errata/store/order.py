@@ -33,11 +33,15 @@ KEYS = pa.schema(
         pa.field("_size", pa.int64(), nullable=False),
     ]
 )
-GROUP_LEAST = 4 << 20
-"""A row group holds at least this much canonical JSON, in bytes, unless it is a shard's last."""
-GROUP_SPREAD = 4 << 20
+GROUP_LEAST = 8 << 20
+"""A row group holds at least this much canonical JSON, in bytes, unless it is a shard's last.
+
+Large enough for the description of a wide table's groups, 2 kB a column and group in the writer's memory, to stay small
+beside them; the hub's viewer reads groups of up to 100 MB.
+"""
+GROUP_SPREAD = 8 << 20
 """Further bytes, on average, until a row ends the group."""
-GROUP_MOST = 16 << 20
+GROUP_MOST = 32 << 20
 """A row group ends after the row that reaches this, whatever the row's hash."""
 
 AT_ONCE = 16 << 20
