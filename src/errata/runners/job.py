@@ -1,11 +1,8 @@
 """A run from recipe to dataset version: what to do, what is done already, the rest, the corpus, the version."""
 
 import asyncio
-import ctypes
-import gc
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from errata.corpus.base import Rows
 from errata.engines.base import Identity
 from errata.engines.journal import Journal
 from errata.errors import MissingExtra, SourceError, StoreError
+from errata.memory import give_back
 from errata.objects import Location
 from errata.recipe import read, version
 from errata.recipe.spec import Recipe, Use
@@ -199,18 +197,11 @@ def _execute(
         raise ours(group) or next(leaves(group)) from group
 
 
-def _release() -> None:
-    """Give back what the run's episodes took: finishing needs memory of its own, and freed memory is kept in pieces."""
-    gc.collect()
-    with suppress(OSError, AttributeError):  # glibc alone has it
-        ctypes.CDLL(None).malloc_trim(0)
-
-
 def _finish(
     job: Job, parts: Parts, indices: list[int], counts: list[dict[str, Any]], run_facts: dict[str, Any]
 ) -> dataset.Finished:
     """Corpus operations, then the version."""
-    _release()
+    give_back()  # what the episodes took
     funnel = add_funnels(counts)
     made = operate(job.plan, parts, indices)
     metrics = {

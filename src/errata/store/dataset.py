@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from msgspec.structs import replace
 
 from errata.errors import StoreError
+from errata.memory import give_back
 from errata.objects import Location
 from errata.records.arrow import arrow_schema, from_table
 from errata.records.manifest import FileEntry, Manifest
@@ -198,7 +199,9 @@ def _write_config(
                 path = manifests.data_path(config, split, shard, shards)
                 tables = _next(groups, min(count - shard * rows_per_shard, rows_per_shard))
                 entries.append(_write_parquet(files, folder, path, record, tables))
-        return _Written(entries, splits, rows.total)
+        written = _Written(entries, splits, rows.total)
+    give_back()  # what the description of a wide table's row groups took
+    return written
 
 
 def _next(groups: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:
