@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from errata.errors import StoreError
 from errata.records.arrow import from_table
@@ -224,6 +225,9 @@ def test_the_order_does_not_depend_on_how_many_rows_are_sorted_at_once(tmp_path:
         assert from_table(order.without_keys(rows), Episode) == mine
     with pytest.raises(StoreError, match="two rows have the id"):
         sort([*sources, sources[1]], (), at_once)
+    moved = replace(episodes[3], problem=replace(episodes[3].problem, split="elsewhere"))
+    with pytest.raises(StoreError, match=f"two rows have the id '{moved.id}'"):
+        sort([*sources, partial(order.keyed_table, [moved], Episode)], (), at_once)
     with pytest.raises(StoreError, match="9 rows were to be dropped, but 8 of those ids exist"):
         sort(sources, [*some, "nobody"], at_once)
 

@@ -91,12 +91,17 @@ def keyed_table(rows: Sequence[Any], record_type: type) -> pa.Table:
     return pa.Table.from_arrays([*keys, *table.columns], schema=pa.schema([*KEYS, *table.schema]))
 
 
+_Places = list[tuple[int, int]]
+"""Where record batches lie in a file: offset and bytes of each."""
+
+
 class Sorted:
     """The rows of one config that were not dropped, in their final order; they lie in `file`, a range after another."""
 
-    def __init__(self, file: IO[bytes], schema: pa.Schema, unique: str | None) -> None:
-        self._file, self._schema, self._unique = file, schema, unique
-        self._places: dict[str, dict[int, list[tuple[int, int]]]] = {}
+    def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
+        self._file, self._schema = file, schema
+        self._keys: dict[int, _Places] = {}
+        self._rows: dict[str, dict[int, _Places]] = {}
         self.splits: Counter[str] = Counter()
         """Rows by split."""
         self.total = Total()
@@ -112,28 +117,41 @@ class Sorted:
             cuts = [start, *(bisect_left(keys, border, start, end) for border in borders), end]
             for i, (a, b) in enumerate(pairwise(cuts)):
                 for batch in ordered.slice(a, b - a).to_batches() if a < b else ():
-                    data = batch.serialize()
-                    self._places.setdefault(split, {}).setdefault(i, []).append((self._file.tell(), data.size))
-                    self._file.write(data)
+                    self._write(self._rows.setdefault(split, {}).setdefault(i, []), batch)
+                    self._write(self._keys.setdefault(i, []), batch.select(["_key"]))
             self.splits[split] += count
             start = end
 
-    def tables(self, split: str) -> Iterator[pa.Table]:
-        """The rows of one split with the narrow columns in front, a range at a time.
+    def refuse_twins(self, config: str) -> None:
+        """Raise StoreError if two rows share a key, whatever their splits."""
+        for _, places in sorted(self._keys.items()):
+            keys = self._read(places, KEYS.field("_key"))["_key"].combine_chunks()
+            keys = keys.take(pc.sort_indices(keys))
+            same = pc.equal(keys.slice(1), keys.slice(0, len(keys) - 1))
+            if pc.any(same).as_py():
+                twin = keys[pc.index(same, True).as_py()].as_py()
+                raise StoreError(
+                    f"{config}: two rows have the id {twin!r}, and an id is one row's: look at where they come from"
+                )
 
-        Raises StoreError if two rows share a key that is to be one row's, OSError if the file cannot be read.
-        """
-        for _, places in sorted(self._places.get(split, {}).items()):
-            batches = []
-            for offset, size in places:
-                self._file.seek(offset)
-                batches.append(pa.ipc.read_record_batch(pa.py_buffer(self._file.read(size)), self._schema))
-            table = pa.Table.from_batches(batches)
+    def tables(self, split: str) -> Iterator[pa.Table]:
+        """The rows of one split with the narrow columns in front, a range at a time. Raises OSError."""
+        for _, places in sorted(self._rows.get(split, {}).items()):
+            table = self._read(places, *self._schema)
             order = pc.sort_indices(table, [("_key", "ascending"), ("_digest", "ascending")])
-            ordered = table.take(order).combine_chunks()
-            if self._unique is not None:
-                _refuse_twins(ordered["_key"], self._unique)
-            yield ordered
+            yield table.take(order).combine_chunks()
+
+    def _write(self, places: _Places, batch: pa.RecordBatch) -> None:
+        data = batch.serialize()
+        places.append((self._file.tell(), data.size))
+        self._file.write(data)
+
+    def _read(self, places: _Places, *fields: pa.Field) -> pa.Table:
+        batches = []
+        for offset, size in places:
+            self._file.seek(offset)
+            batches.append(pa.ipc.read_record_batch(pa.py_buffer(self._file.read(size)), pa.schema(fields)))
+        return pa.Table.from_batches(batches)
 
 
 def sort(
@@ -142,8 +160,8 @@ def sort(
 ) -> Sorted:  # fmt: skip
     """Sort all rows that are not dropped, about `at_once` bytes of them in memory at a time, the others in `file`.
 
-    Raises StoreError if a dropped key is no row's, and, when the rows are read, if two share a key where keys are
-    `unique`; OSError if the file refuses.
+    Raises StoreError if two rows share a key where keys are `unique`, or if a dropped key is no row's; OSError if the
+    file refuses.
     """
     at_once = max(at_once, sum(pc.sum(source()["_size"]).as_py() or 0 for source in sources) // MANY)
     borders = _borders(sources, at_once)
@@ -155,11 +173,14 @@ def sort(
             dead = pc.is_in(table["_key"], value_set=gone)
             found += pc.sum(dead).as_py() or 0
             table = table.filter(pc.invert(dead))
-        rows = rows or Sorted(file, table.schema, config if unique else None)
+        rows = rows or Sorted(file, table.schema)
         rows.add(table, borders)
     if found != len(gone):
         raise StoreError(f"{config}: {len(gone)} rows were to be dropped, but {found} of those ids exist")
-    return rows or Sorted(file, KEYS, None)
+    rows = rows or Sorted(file, KEYS)
+    if unique:
+        rows.refuse_twins(config)
+    return rows
 
 
 def _borders(sources: Sequence[Source], at_once: int) -> list[str]:
@@ -225,15 +246,3 @@ def without_keys(table: pa.Table) -> pa.Table:
 def _drawn(column: pa.ChunkedArray) -> npt.NDArray[np.uint32]:
     """The beginning of each row's hash, as a number."""
     return np.array([int.from_bytes(digest[:4], "big") for digest in column.to_pylist()], np.uint32)
-
-
-def _refuse_twins(column: pa.ChunkedArray, config: str) -> None:
-    keys = column.combine_chunks()
-    if len(keys) < 2:
-        return
-    same = pc.equal(keys.slice(1), keys.slice(0, len(keys) - 1))
-    if pc.any(same).as_py():
-        twin = keys[pc.index(same, True).as_py()].as_py()
-        raise StoreError(
-            f"{config}: two rows have the id {twin!r}, and an id must be one row's: look at where they come from"
-        )
