@@ -164,6 +164,7 @@ def _make(job: Job, watch: Watch, world: World) -> dataset.Finished:
     run_facts = account.close(
         runner=options.runner, engines=engines, parts_damaged=done.damaged, journal_corrupted=journal.corrupted
     )
+    del journal  # its index, 16 bytes an exchange, has no more use
     finished = _finish(job, parts, indices, counts, run_facts)
     _clear(job, world)
     return finished
