@@ -1,5 +1,6 @@
 """The local runner: the same rows in whatever order episodes finish, and a stage's fault costs its episode alone."""
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -8,15 +9,15 @@ from typing import Any
 
 import pytest
 
+from errata.engines.journal import Journal
 from errata.errors import EngineDown, ReplayMiss, StoreError
 from errata.runners import job
-from errata.runners.local import UNCOMMITTED
+from errata.runners.local import UNCOMMITTED, run_local
 from errata.runners.options import Options
-from errata.runners.plan import Plan
-from errata.runners.world import World
 from errata.store.check import check_dataset
 from errata.store.dataset import Finished
 from errata.store.files import Files
+from errata.store.parts import Parts
 from errata.store.reader import open_dataset
 from tests.runners.support import Recipe, Server, parquet, start, told
 from tests.servers import Fault, status
@@ -307,22 +308,19 @@ class Slow(Files):
         return super().claim(made, target)
 
 
-def test_parts_that_wait_to_be_committed_do_not_pile_up(
-    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_parts_that_wait_to_be_committed_do_not_pile_up(recipe: Recipe, tmp_path: Path) -> None:
     changes = ("source.with.count=80", *settings(2, 2))
     prepared = job.prepare(Options(recipe=recipe.path, out=tmp_path / "out", changes=changes))
     begun: list[int] = []
-    parts = Plan.parts
 
-    def counted(plan: Plan) -> Iterator[Any]:
-        for index, items in parts(plan):
+    def todo() -> Iterator[Any]:
+        for index, items in prepared.plan.parts():
             begun.append(index)
             yield index, items
 
-    monkeypatch.setattr(Plan, "parts", counted)
     disk = Slow(begun)
-    finished = job.carry_out(prepared, lambda _: None, World(files=disk))
-    assert finished.manifest.configs["episodes"] and len(begun) == 40
+    parts, journal = Parts(prepared.work, prepared.plan.types, disk), Journal(prepared.journal)
+    asyncio.run(run_local(prepared.plan, parts, journal, todo(), prepared.options, lambda _: None))
+    assert len(parts.done().parts) == len(begun) == 40
     # One that is read from the source, those in flight, and those that ended.
     assert disk.most <= 1 + 2 + UNCOMMITTED + 2, "a replay must hold no more parts than it can write"
