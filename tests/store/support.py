@@ -9,7 +9,7 @@ from errata.records.manifest import Manifest
 from errata.records.rows import DpoRow, SftRow, Span
 from errata.records.types import Attempt, Check, Drop, Episode, Injection, Message, Problem, Step, Verdict
 from errata.reports.front_matter import configs_yaml
-from errata.store.dataset import Description, Finished, finish
+from errata.store.dataset import Description, Finished, Shard, finish
 from errata.store.files import Files
 from errata.store.parts import Parts
 
@@ -122,9 +122,9 @@ def commit(folder: Path, pieces: Sequence[Sequence[Made]], files: Files | None =
 
 def build(root: Path, made: Sequence[Made], pieces: int = 2, files: Files | None = None, **changes: Any) -> Finished:
     """A dataset in `root/out`, from parts in `root/parts`."""
-    shards = changes.pop("rows_per_shard", 100_000)
+    shard = Shard(changes.pop("rows_per_shard", Shard().rows))
     parts = commit(root / "parts", [made[i::pieces] for i in range(pieces)], files)
-    return finish(parts, list(parts.done().parts), describe(made, **changes), out=root / "out", rows_per_shard=shards)
+    return finish(parts, list(parts.done().parts), describe(made, **changes), out=root / "out", shard=shard)
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -19,7 +19,7 @@ from errata.records.arrow import from_table
 from errata.records.types import Drop, Episode
 from errata.reports.front_matter import configs_yaml
 from errata.store import order
-from errata.store.dataset import finish, sorted_rows
+from errata.store.dataset import Shard, finish, sorted_rows
 from errata.store.hashing import Total, digests
 from errata.store.reader import open_dataset
 from tests.store.support import build, commit, describe, make, tree
@@ -41,7 +41,7 @@ def test_the_same_rows_give_the_same_bytes_however_they_were_cut(
     parts = commit(root / "parts", [made[i::pieces] for i in range(pieces)])
     indices = list(parts.done().parts)
     random.shuffle(indices)  # type: ignore[attr-defined]
-    found = finish(parts, indices, describe(MADE), out=root / "out", rows_per_shard=7)
+    found = finish(parts, indices, describe(MADE), out=root / "out", shard=Shard(7))
     assert tree(found.path) == reference
 
 
@@ -175,6 +175,28 @@ def test_a_folder_in_the_way_is_told(tmp_path: Path) -> None:
         build(tmp_path, MADE[:2])
     with pytest.raises(StoreError, match=r"'\.\./x' cannot name a dataset"):
         build(tmp_path, MADE[:2], name="../x")
+
+
+def test_a_file_holds_fewer_rows_where_they_are_large() -> None:
+    shard = Shard(rows=1000, bytes=500_000, files=8)
+    assert shard.rows_of(0, 0) == 1000
+    assert shard.rows_of(100, 500_000) == 1000, "one file may be as large as that"
+    assert shard.rows_of(100, 500_001) == 62, "two files of at most half of the bytes"
+    assert shard.rows_of(10_000, 5_000_000) == 1000
+    assert shard.rows_of(2_000, 2_000_000) == 500
+    assert shard.rows_of(1_000, 1_050_000) == shard.rows_of(1_100, 1_160_000) == 250, "a few more rows change nothing"
+    assert shard.rows_of(1_000, 50_000_000) == 125, "many large rows: as many files as may be, and larger ones"
+    assert shard.rows_of(20_000, 2_000_000_000) == 1000
+
+
+def test_large_rows_are_written_in_several_files(tmp_path: Path) -> None:
+    parts = commit(tmp_path / "parts", [MADE])
+    found = finish(parts, sorted(parts.done().parts), describe(MADE), out=tmp_path / "out", shard=Shard(bytes=20_000))
+    data = open_dataset(found.path)
+    assert len(data.files("episodes", "train")) > 1 == len(data.files("drops"))
+    whole = open_dataset(build(tmp_path / "one", MADE).path)
+    assert list(data.rows("episodes")) == list(whole.rows("episodes"))
+    assert found.manifest.content_hash == whole.manifest.content_hash
 
 
 def test_row_groups_end_by_content() -> None:

@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import structs
 
@@ -133,19 +134,21 @@ def carry_out(job: Job, watch: Watch, world: World | None = None) -> dataset.Fin
 def _make(job: Job, watch: Watch, world: World) -> dataset.Finished:
     options = job.options
     parts = Parts(job.work, job.plan.types, world.files)
-    done = parts.done()
+    found = parts.done()
+    done, damaged = frozenset(found.parts), found.damaged
+    del found  # what each part counted
     journal = world.journal(job.journal)
     if options.replay and job.recipe.engines and not len(journal):
         raise StoreError(
             f"--replay needs the journal of an earlier run, and {job.journal} holds no exchange; name it by --journal"
         )
     seen: set[int] = set()
-    account = Account(job.recipe, job.version, job.work / "run.json", done=len(done.parts), watch=watch, world=world)
+    account = Account(job.recipe, job.version, job.work / "run.json", done=len(done), watch=watch, world=world)
 
     def todo() -> Iterator[tuple[int, list[Episode | Drop]]]:
         for index, items in job.plan.parts():
             seen.add(index)
-            if index not in done.parts:
+            if index not in done:
                 yield index, items
 
     try:
@@ -153,21 +156,34 @@ def _make(job: Job, watch: Watch, world: World) -> dataset.Finished:
     except BaseException as error:
         account.write(f"{type(error).__name__}: {error}")
         raise
-    stored = parts.done()
-    missing = seen - stored.parts.keys()
-    if missing:
-        raise StoreError(f"parts {sorted(missing)} are damaged: run the same command again to make them anew")
     if not seen:
         raise SourceError("the source gave no problem: check its path, limit and count")
-    indices = sorted(seen)
-    counts = [stored.parts[i].counts for i in indices]
+    counted = _counted(parts, seen)
     run_facts = account.close(
-        runner=options.runner, engines=engines, parts_damaged=done.damaged, journal_corrupted=journal.corrupted
+        runner=options.runner, engines=engines, parts_damaged=damaged, journal_corrupted=journal.corrupted
     )
     del journal  # its index, 16 bytes an exchange, has no more use
-    finished = _finish(job, parts, indices, counts, run_facts)
+    finished = _finish(job, parts, counted, run_facts)
     _clear(job, world)
     return finished
+
+
+class _Counted(NamedTuple):
+    """The parts of a run, and what they counted together."""
+
+    indices: list[int]
+    funnel: list[dict[str, Any]]
+    metrics: Counter[str]
+
+
+def _counted(parts: Parts, seen: set[int]) -> _Counted:
+    stored = parts.done().parts
+    missing = seen - stored.keys()
+    if missing:
+        raise StoreError(f"parts {sorted(missing)} are damaged: run the same command again to make them anew")
+    indices = sorted(seen)
+    counts = [stored[i].counts for i in indices]
+    return _Counted(indices, add_funnels(counts), add_metrics(counts))
 
 
 def _clear(job: Job, world: World) -> None:
@@ -198,16 +214,14 @@ def _execute(
         raise ours(group) or next(leaves(group)) from group
 
 
-def _finish(
-    job: Job, parts: Parts, indices: list[int], counts: list[dict[str, Any]], run_facts: dict[str, Any]
-) -> dataset.Finished:
+def _finish(job: Job, parts: Parts, counted: _Counted, run_facts: dict[str, Any]) -> dataset.Finished:
     """Corpus operations, then the version."""
     give_back()  # what the episodes took
-    funnel = add_funnels(counts)
+    indices = counted.indices
     made = operate(job.plan, parts, indices)
     metrics = {
         **summarise(
-            measured(add_metrics(counts), job.plan, parts, indices, made.dropped),
+            measured(counted.metrics, job.plan, parts, indices, made.dropped),
             kept(job.plan, parts, indices, made.dropped),
         ),
         **origins(job.plan, parts, indices, made.dropped),
@@ -225,7 +239,7 @@ def _finish(
             components=job.components,
             recipe=job.recorded,
             models=[{"role": role, **structs.asdict(identity)} for role, identity in sorted(job.models.items())],
-            funnel=[*funnel, *made.entries],
+            funnel=[*counted.funnel, *made.entries],
             determinism=DETERMINISM,
             metrics=metrics,
             run=run_facts,

@@ -27,7 +27,28 @@ from errata.store.hashing import Total, content_hash, schema_hash
 from errata.store.order import Sorted, keyed_table, row_groups, sort, without_keys
 from errata.store.parts import Parts
 
-ROWS_PER_SHARD = 100_000
+
+class Shard(NamedTuple):
+    """What one Parquet file holds: so many rows at most, and fewer where they are large.
+
+    Files of about 500 MB are what `datasets` writes itself, and bound what a writer keeps of a file until its end.
+    """
+
+    rows: int = 100_000
+    bytes: int = 500_000_000
+    """Canonical JSON, on average over the files of a split."""
+    files: int = 32
+    """A split of as many files is not divided further: a commit to the hub should not have more than 100."""
+
+    def rows_of(self, rows: int, size: int) -> int:
+        """Rows a file where a split has so many rows and bytes: halved, so that a later version seldom changes it."""
+        found = self.rows
+        while found > 1 and size * min(found, rows) > self.bytes * rows and rows <= found * self.files // 2:
+            found //= 2
+        return found
+
+
+SHARD = Shard()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +87,7 @@ class Finished(NamedTuple):
 
 
 def finish(
-    parts: Parts, indices: Sequence[int], about: Description, *, out: Location, rows_per_shard: int = ROWS_PER_SHARD
+    parts: Parts, indices: Sequence[int], about: Description, *, out: Location, shard: Shard = SHARD
 ) -> Finished:
     """Write the version `out/<name>/<version>/` from the parts `indices`, and let `out/<name>/LATEST` name it.
 
@@ -82,7 +103,7 @@ def finish(
     files.settle(dataset)
     made = scratch(dataset / f".{about.version}")
     try:
-        manifest = _assemble(made, parts, indices, about, rows_per_shard)
+        manifest = _assemble(made, parts, indices, about, shard)
         won = files.publish(made, target, manifests.MANIFEST)
     except Exception:
         discard(made)
@@ -127,10 +148,10 @@ class _Written(NamedTuple):
     total: Total
 
 
-def _assemble(folder: Path, parts: Parts, indices: Sequence[int], about: Description, rows_per_shard: int) -> Manifest:
+def _assemble(folder: Path, parts: Parts, indices: Sequence[int], about: Description, shard: Shard) -> Manifest:
     files = parts.files
     files.mkdir(folder / "_manifest")
-    written = {config: _write_config(folder, parts, indices, about, config, rows_per_shard) for config in parts.types}
+    written = {config: _write_config(folder, parts, indices, about, config, shard) for config in parts.types}
     listed = [entry for config in written.values() for entry in config.files]
     metrics = files.write_bytes(folder / manifests.METRICS, render_json(dict(about.metrics)))
     listed.append(_entry(manifests.METRICS, metrics))
@@ -148,7 +169,7 @@ def _assemble(folder: Path, parts: Parts, indices: Sequence[int], about: Descrip
         configs={config: w.splits for config, w in written.items()},
         records={config: record.__name__ for config, record in parts.types.items()},
         schemas={config: schema_hash(record) for config, record in parts.types.items()},
-        writer=manifests.writer(rows_per_shard),
+        writer=manifests.writer(shard._asdict()),
         determinism=about.determinism,
     )
     card = about.card if isinstance(about.card, str) else about.card(manifest)
@@ -182,7 +203,7 @@ def _sorted(
 
 
 def _write_config(
-    folder: Path, parts: Parts, indices: Sequence[int], about: Description, config: str, rows_per_shard: int
+    folder: Path, parts: Parts, indices: Sequence[int], about: Description, config: str, shard: Shard
 ) -> _Written:
     """Write every split of one config; one without rows still gets a file, so that it can be loaded."""
     extra = about.drops if config == "drops" else ()
@@ -193,11 +214,12 @@ def _write_config(
     with _sorted(parts, indices, config, about.dropped.get(config, {}), extra) as rows:
         splits = {split: rows.splits[split] for split in sorted(rows.splits)} or {"train": 0}
         for split, count in splits.items():
-            shards = max(1, -(-count // rows_per_shard))
-            groups = row_groups(rows.tables(split), rows_per_shard)
-            for shard in range(shards):
-                path = manifests.data_path(config, split, shard, shards)
-                tables = _next(groups, min(count - shard * rows_per_shard, rows_per_shard))
+            each = shard.rows_of(count, rows.sizes[split])
+            shards = max(1, -(-count // each))
+            groups = row_groups(rows.tables(split), each)
+            for i in range(shards):
+                path = manifests.data_path(config, split, i, shards)
+                tables = _next(groups, min(count - i * each, each))
                 entries.append(_write_parquet(files, folder, path, record, tables))
         written = _Written(entries, splits, rows.total)
     give_back()  # what the description of a wide table's row groups took

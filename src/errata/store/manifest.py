@@ -44,9 +44,9 @@ def check_name(kind: str, name: str) -> str:
     return name
 
 
-def writer(rows_per_shard: int) -> dict[str, Any]:
-    """What wrote the Parquet files: their bytes depend on it, the content hash does not."""
-    return {"library": f"pyarrow {pa.__version__}", "options": PARQUET, "rows_per_shard": rows_per_shard}
+def writer(shard: dict[str, int]) -> dict[str, Any]:
+    """What wrote the Parquet files, and how they were cut: their bytes depend on it, the content hash does not."""
+    return {"library": f"pyarrow {pa.__version__}", "options": PARQUET, "shard": shard}
 
 
 def data_path(config: str, split: str, shard: int, shards: int) -> str:

@@ -41,7 +41,7 @@ beside them; the hub's viewer reads groups of up to 100 MB.
 """
 GROUP_SPREAD = 8 << 20
 """Further bytes, on average, until a row ends the group."""
-GROUP_MOST = 32 << 20
+GROUP_MOST = 20 << 20
 """A row group ends after the row that reaches this, whatever the row's hash."""
 
 AT_ONCE = 16 << 20
@@ -104,6 +104,8 @@ class Sorted:
         self._rows: dict[str, dict[int, _Places]] = {}
         self.splits: Counter[str] = Counter()
         """Rows by split."""
+        self.sizes: Counter[str] = Counter()
+        """Bytes of canonical JSON by split."""
         self.total = Total()
 
     def add(self, rows: pa.Table, borders: Sequence[str]) -> None:
@@ -120,6 +122,7 @@ class Sorted:
                     self._write(self._rows.setdefault(split, {}).setdefault(i, []), batch)
                     self._write(self._keys.setdefault(i, []), batch.select(["_key"]))
             self.splits[split] += count
+            self.sizes[split] += pc.sum(ordered["_size"].slice(start, count)).as_py()
             start = end
 
     def refuse_twins(self, config: str) -> None:
