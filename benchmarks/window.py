@@ -79,8 +79,7 @@ def command(args: argparse.Namespace, urls: list[str], out: str) -> list[str]:
     changes = [x for name, value in settings.items() for x in ("--set", f"{name}={value}")]
     changes += [x for change in args.set for x in ("--set", change)]
     runner = ["--runner", args.runner, "--workers", str(args.workers)]
-    recipe = str(HERE / "framework_cost.yaml")
-    return [sys.executable, "-m", "errata.cli", "run", recipe, *changes, *runner, "--out", out]
+    return [sys.executable, "-m", "errata.cli", "run", str(args.recipe), *changes, *runner, "--out", out]
 
 
 def content(out: str) -> str:
@@ -138,7 +137,7 @@ class Window(NamedTuple):
 
 def options(args: argparse.Namespace) -> list[str]:
     """The simulator's."""
-    passed = ("slots", "step_ms", "per_problem", "seed", "replicas")
+    passed = ("slots", "step_ms", "per_problem", "seed", "replicas", "cache_tokens")
     return [x for name in passed for x in (f"--{name.replace('_', '-')}", str(getattr(args, name)))]
 
 
@@ -156,6 +155,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--slots", type=int, default=256)
     made.add_argument("--step-ms", type=float, default=9.0)
     made.add_argument("--replicas", type=int, default=1)
+    made.add_argument("--cache-tokens", type=int, default=400_000, help="of each replica's prefix cache")
+    made.add_argument("--recipe", type=Path, default=HERE / "framework_cost.yaml", help="of a student and a teacher")
     made.add_argument("--runner", choices=("local", "ray"), default="local")
     made.add_argument("--workers", type=int, default=2)
     made.add_argument("--per-problem", type=float, default=0.0, help="see errata simulate")

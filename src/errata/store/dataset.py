@@ -229,9 +229,11 @@ def _write_config(
 def _next(groups: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:
     """The next row groups, so many rows of them."""
     while rows > 0:
-        group = next(groups)
-        rows -= group.num_rows
-        yield without_keys(group)
+        table = without_keys(next(groups))
+        rows -= table.num_rows
+        yield table
+        del table
+        give_back()  # or pieces of many row groups add up
 
 
 def _write_parquet(files: Files, folder: Path, path: str, record: type, tables: Iterator[pa.Table]) -> FileEntry:
@@ -242,6 +244,7 @@ def _write_parquet(files: Files, folder: Path, path: str, record: type, tables: 
         try:
             for table in tables:
                 writer.write_table(table, row_group_size=max(1, table.num_rows))
+                del table  # before the next is made
         except BaseException:
             writer.is_open = False  # closing would write a footer to a file that is given up
             raise

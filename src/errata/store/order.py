@@ -140,9 +140,12 @@ class Sorted:
     def tables(self, split: str) -> Iterator[pa.Table]:
         """The rows of one split with the narrow columns in front, a range at a time. Raises OSError."""
         for _, places in sorted(self._rows.get(split, {}).items()):
-            table = self._read(places, *self._schema)
-            order = pc.sort_indices(table, [("_key", "ascending"), ("_digest", "ascending")])
-            yield table.take(order).combine_chunks()
+            yield self._ordered(places)
+
+    def _ordered(self, places: _Places) -> pa.Table:
+        table = self._read(places, *self._schema)
+        order = pc.sort_indices(table, [("_key", "ascending"), ("_digest", "ascending")])
+        return table.take(order).combine_chunks()
 
     def _write(self, places: _Places, batch: pa.RecordBatch) -> None:
         data = batch.serialize()
@@ -222,7 +225,10 @@ def _runs(sources: Sequence[Source], at_once: int) -> Iterator[pa.Table]:
 
 
 def row_groups(tables: Iterator[pa.Table], per_shard: int) -> Iterator[pa.Table]:
-    """Ordered rows with the narrow columns, cut where row groups end and after every `per_shard` rows."""
+    """Ordered rows with the narrow columns, cut where row groups end and after every `per_shard` rows.
+
+    A table is let go of before the next one is asked for.
+    """
     held: list[pa.Table] = []
     size = passed = 0
     for table in tables:
@@ -237,6 +243,7 @@ def row_groups(tables: Iterator[pa.Table], per_shard: int) -> Iterator[pa.Table]
                 held, start, size = [], i + 1, 0
         if start < len(table):
             held.append(table.slice(start))
+        del table
     if held:
         yield pa.concat_tables(held)
 
