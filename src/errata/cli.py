@@ -9,6 +9,7 @@ from importlib import import_module
 
 from errata import __version__
 from errata.errors import ErrataError, RecipeError, Terminated
+from errata.memory import pool
 from errata.reports.plain import Clean, Parser, one_line
 
 COMMANDS = (
@@ -22,8 +23,7 @@ RESUMED = ("run", "iterate")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    # Arrow's own pool keeps what it frees: a sixth of a long run's memory.
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    os.environ |= pool()
     given = sys.argv[1:] if arguments is None else arguments
     args = _parser(given[:1]).parse_args(given)
     try:

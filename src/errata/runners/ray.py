@@ -26,6 +26,7 @@ from errata import registry
 from errata.engines.base import Load
 from errata.engines.journal import Journal, Journaled
 from errata.errors import EngineDown, StoreError
+from errata.memory import pool
 from errata.objects import Location, locate
 from errata.recipe.spec import Recipe
 from errata.records.arrow import from_table, to_table
@@ -146,8 +147,7 @@ def connect(address: str | None = None) -> None:
     """
     address = address or os.environ.get("RAY_ADDRESS")
     paths = (str(Path(registry.__file__).parents[1]), os.environ.get("PYTHONPATH", ""))
-    variables = {"PYTHONPATH": os.pathsep.join(p for p in paths if p)}
-    variables["ARROW_DEFAULT_MEMORY_POOL"] = os.environ.get("ARROW_DEFAULT_MEMORY_POOL", "system")  # see errata.cli
+    variables = {"PYTHONPATH": os.pathsep.join(p for p in paths if p), **pool()}
     more: dict[str, Any] = {"address": address, "runtime_env": {"env_vars": variables}}
     if not address:
         # Ray starts a process for each CPU ahead of need. Two are soon the workers; but only where they have the

@@ -98,8 +98,8 @@ _Places = list[tuple[int, int]]
 class Sorted:
     """The rows of one config that were not dropped, in their final order; they lie in `file`, a range after another."""
 
-    def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
-        self._file, self._schema = file, schema
+    def __init__(self, file: IO[bytes], schema: pa.Schema, *, unique: bool) -> None:
+        self._file, self._schema, self._unique = file, schema, unique
         self._keys: dict[int, _Places] = {}
         self._rows: dict[str, dict[int, _Places]] = {}
         self.splits: Counter[str] = Counter()
@@ -120,13 +120,14 @@ class Sorted:
             for i, (a, b) in enumerate(pairwise(cuts)):
                 for batch in ordered.slice(a, b - a).to_batches() if a < b else ():
                     self._write(self._rows.setdefault(split, {}).setdefault(i, []), batch)
-                    self._write(self._keys.setdefault(i, []), batch.select(["_key"]))
+                    if self._unique:
+                        self._write(self._keys.setdefault(i, []), batch.select(["_key"]))
             self.splits[split] += count
             self.sizes[split] += pc.sum(ordered["_size"].slice(start, count)).as_py()
             start = end
 
     def refuse_twins(self, config: str) -> None:
-        """Raise StoreError if two rows share a key, whatever their splits."""
+        """Raise StoreError if two rows share a key that must be `unique`, whatever their splits."""
         for _, places in sorted(self._keys.items()):
             keys = self._read(places, KEYS.field("_key"))["_key"].combine_chunks()
             keys = keys.take(pc.sort_indices(keys))
@@ -179,13 +180,12 @@ def sort(
             dead = pc.is_in(table["_key"], value_set=gone)
             found += pc.sum(dead).as_py() or 0
             table = table.filter(pc.invert(dead))
-        rows = rows or Sorted(file, table.schema)
+        rows = rows or Sorted(file, table.schema, unique=unique)
         rows.add(table, borders)
     if found != len(gone):
         raise StoreError(f"{config}: {len(gone)} rows were to be dropped, but {found} of those ids exist")
-    rows = rows or Sorted(file, KEYS)
-    if unique:
-        rows.refuse_twins(config)
+    rows = rows or Sorted(file, KEYS, unique=unique)
+    rows.refuse_twins(config)
     return rows
 
 
