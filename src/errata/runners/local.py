@@ -23,6 +23,8 @@ from errata.verifiers.pool import Judges, Pool
 MILLION = 1_000_000
 UNCOMMITTED = 3
 """Parts that have ended and are not committed when no other part is begun any more."""
+LOOK_SECONDS = 0.5
+"""Between two looks at a run's progress."""
 
 
 class Worker:
@@ -155,7 +157,7 @@ async def run_local(  # noqa: PLR0913  all that one run has
     async def report() -> None:
         while True:
             watch(worker.look())
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(LOOK_SECONDS)
 
     async with AsyncExitStack() as ends:  # all of it, also where a run is told to stop while it ends
         ends.push_async_callback(journal.close)
