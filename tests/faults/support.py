@@ -10,6 +10,8 @@ import functools
 import json
 import tempfile
 import threading
+import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,7 +24,6 @@ from errata.records.rows import DpoRow, SftRow
 from errata.records.types import Drop, Episode
 from errata.runners import job
 from errata.runners import options as run_options
-from errata.runners.progress import Progress
 from errata.simulate import command
 from errata.simulate.options import Options
 from errata.store.audit import JournalAudit, audit_journal, check_calls
@@ -84,11 +85,28 @@ class Simulated:
         """Order a drill, such as `/die?seconds=1`."""
         urllib.request.urlopen(self.urls[0].removesuffix("/v1") + path, data=b"").close()
 
+    def post_once_asked(self, path: str) -> None:
+        """Order a drill as soon as the first request has come, however long the run will take."""
+
+        def wait() -> None:
+            while not self.account["arrived"]:
+                time.sleep(0.005)
+            self.post(path)
+
+        threading.Thread(target=wait, daemon=True).start()
+
     @property
     def account(self) -> dict[str, Any]:
-        """What the simulator counted, over all replicas."""
-        with urllib.request.urlopen(self.urls[0].removesuffix("/v1") + "/stats?all=1") as answer:
-            return dict(json.load(answer))
+        """What the simulator counted, over all replicas; the first may be away for a moment."""
+        ends = time.monotonic() + 5
+        while True:
+            try:
+                with urllib.request.urlopen(self.urls[0].removesuffix("/v1") + "/stats?all=1") as answer:
+                    return dict(json.load(answer))
+            except urllib.error.URLError:
+                if time.monotonic() > ends:
+                    raise
+                time.sleep(0.05)
 
 
 class Told:
@@ -195,11 +213,11 @@ def recipe_at(folder: Path, simulated: Simulated, **engine: Any) -> Recipe:
     return recipe
 
 
-def run(recipe: Recipe, out: Path, simulated: Simulated, watch: Callable[[Progress], None] = lambda _: None) -> Told:
+def run(recipe: Recipe, out: Path, simulated: Simulated) -> Told:
     """One run, whatever becomes of it."""
     error = None
     try:
-        job.run(run_options.Options(recipe=recipe.path, out=out), lambda status: watch(status.progress))
+        job.run(run_options.Options(recipe=recipe.path, out=out), lambda status: None)
     except ErrataError as raised:
         error = raised
     return Told(out, error, simulated.account)

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from errata.runners.progress import Progress
 from tests.faults.support import Simulated, Told, ran, recipe_at, run, undisturbed
 from tests.runners.support import ROOT, environment
 
@@ -24,15 +23,8 @@ sys.exit(main(sys.argv[1:]))
 def test_f23_an_engine_that_is_killed_and_comes_back_costs_nothing(tmp_path: Path) -> None:
     with Simulated(step_ms=1.0, replicas=2) as simulated:
         recipe = recipe_at(tmp_path / "recipe", simulated, concurrency=4, backoff=0.05)
-        killed = False
-
-        def watch(progress: Progress) -> None:
-            nonlocal killed
-            if progress.requests and not killed:
-                killed = True
-                simulated.post("/die?seconds=0.2")
-
-        told = run(recipe, tmp_path / "out", simulated, watch).sound()
+        simulated.post_once_asked("/die?seconds=0.2")
+        told = run(recipe, tmp_path / "out", simulated).sound()
     assert told.account["deaths"] == 1 and sum(told.retries.values()) >= 1
     assert told.hash == undisturbed().hash and not told.lost
     assert told.journal.replies == undisturbed().requests == told.account["answered"] and told.journal.repeated == 0

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from errata.errors import EngineDown
-from errata.runners.progress import Progress
 from tests.faults.support import Simulated, faulty, ran, recipe_at, run, undisturbed
 
 
@@ -58,15 +57,8 @@ def test_f5_f17_what_no_request_survives_stops_the_run_which_goes_on_when_it_is_
 def test_f6_a_server_that_is_away_for_a_while_is_waited_for(tmp_path: Path) -> None:
     with Simulated(step_ms=1.0) as simulated:
         recipe = recipe_at(tmp_path / "recipe", simulated, concurrency=8, backoff=0.1)
-        gone = False
-
-        def watch(progress: Progress) -> None:
-            nonlocal gone
-            if progress.requests and not gone:
-                gone = True
-                simulated.post("/die?seconds=0.3")
-
-        told = run(recipe, tmp_path / "out", simulated, watch).sound()
+        simulated.post_once_asked("/die?seconds=0.3")
+        told = run(recipe, tmp_path / "out", simulated).sound()
     assert told.account["deaths"] == 1 and told.retries["connect"] >= 1
     assert told.hash == undisturbed().hash and not told.lost
     assert told.journal.replies == undisturbed().requests and told.journal.repeated == 0
